@@ -1,0 +1,1 @@
+"""pgmdsl: a small language for energy-based layered models."""

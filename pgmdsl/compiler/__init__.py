@@ -1,0 +1,1 @@
+"""Syntax tree to checked model, derivation, proofs, kernel IR and Numba source."""

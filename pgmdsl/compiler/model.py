@@ -1,0 +1,181 @@
+"""A checked model: names resolved, shapes known symbolically, nothing derived yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from pgmdsl.compiler.units import Unit
+from pgmdsl.grammar.source import Source, Span
+from pgmdsl.grammar.syntax import CheckDeclaration, Expression, File
+
+Powers = tuple[tuple[str, int], ...]  # ((size name, power), ...), names in order, powers positive
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A whole number that may depend on the model's sizes: a polynomial `sum coefficient * product name^power`.
+
+    Canonical (terms sorted, no zero coefficient), so that two sizes are equal exactly when they are equal for
+    every value of the model's sizes. Shapes are compared so, never by value.
+    """
+
+    terms: tuple[tuple[Powers, Fraction], ...]
+
+    @classmethod
+    def of(cls, terms: Mapping[Powers, Fraction]) -> Size:
+        """The canonical size with these terms."""
+        return cls(tuple(sorted((p, c) for p, c in terms.items() if c)))
+
+    @classmethod
+    def number(cls, value: int | Fraction) -> Size:
+        """A constant."""
+        return cls.of({(): Fraction(value)})
+
+    @classmethod
+    def name(cls, name: str) -> Size:
+        """A size of the model line."""
+        return cls.of({((name, 1),): Fraction(1)})
+
+    def __add__(self, other: Size) -> Size:
+        """The sum."""
+        out = dict(self.terms)
+        for powers, coefficient in other.terms:
+            out[powers] = out.get(powers, Fraction(0)) + coefficient
+        return Size.of(out)
+
+    def __mul__(self, other: Size) -> Size:
+        """The product."""
+        out: dict[Powers, Fraction] = {}
+        for left, a in self.terms:
+            for right, b in other.terms:
+                powers = dict(left)
+                for name, power in right:
+                    powers[name] = powers.get(name, 0) + power
+                key = tuple(sorted(powers.items()))
+                out[key] = out.get(key, Fraction(0)) + a * b
+        return Size.of(out)
+
+    def evaluate(self, values: Mapping[str, int]) -> Fraction:
+        """The value where the model's sizes have these values. Raises KeyError for a size without one."""
+        total = Fraction(0)
+        for powers, coefficient in self.terms:
+            product = coefficient
+            for name, power in powers:
+                product *= values[name] ** power
+            total += product
+        return total
+
+    def names(self) -> set[str]:
+        """The size names it depends on."""
+        return {name for powers, _ in self.terms for name, _ in powers}
+
+    def __str__(self) -> str:
+        """As a model file would write it: `2*F + 1`."""
+        parts = []
+        for powers, coefficient in sorted(self.terms, key=lambda t: (not t[0], t[0])):
+            factors = [n if p == 1 else f"{n}^{p}" for n, p in powers]
+            if coefficient != 1 or not factors:
+                factors.insert(0, str(coefficient))
+            parts.append("*".join(factors))
+        return " + ".join(parts).replace("+ -", "- ") or "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of units of one type.
+
+    `dims` are the axes of its state and of its bias (a softmax layer's last axis counts states). `bias` and
+    `sigma` are names of parameters, or None.
+    """
+
+    name: str
+    role: Literal["visible", "hidden", "given"]
+    unit: Unit
+    dims: tuple[Size, ...]
+    bias: str | None
+    sigma: str | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An undirected pairwise edge: energy `-sum W[i, j] s(lower)[i] s(upper)[j]`.
+
+    `layers` are in the order of the weight's axes (already reversed where the file says `W'`).
+    """
+
+    layers: tuple[str, str]
+    weight: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """How a parameter starts: `normal` (sd `value`), `constant`, `file` (path `text`) or `data` (computed from data)."""
+
+    kind: Literal["normal", "constant", "file", "data"]
+    value: float = 0.0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the model. `shape` is that of its array; `layers` whose axes these are, in order."""
+
+    name: str
+    kind: Literal["weight", "bias", "sigma"]
+    layers: tuple[str, ...]
+    shape: tuple[Size, ...]
+    initial: Initial
+    fixed: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Where one layer's values come from (`layer` is `weights` for case weights).
+
+    `file` a path relative to the model file, with `:key` for npz; None where the command line must give it.
+    `bits`: how values in [0, 1] become states. `valid`, `test`: a fraction of the rows, or a file, or None.
+    """
+
+    layer: str
+    file: str | None
+    scale: float = 1.0
+    bits: Literal["resample", "sample", "threshold", "mean"] | None = None
+    threshold: float = 0.5
+    valid: float | str | None = None
+    test: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpec:
+    """A training phase: `settings` are checked value expressions, defaults of the block merged in."""
+
+    kind: Literal["greedy", "fit"]
+    target: str | None
+    settings: Mapping[str, Expression]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked model file. `sizes` maps every size to its value, or to None while it is to come from data."""
+
+    name: str
+    source: Source
+    file: File
+    sizes: Mapping[str, int | None]
+    layers: Mapping[str, Layer]  # in file order: the earlier is the lower
+    edges: tuple[Edge, ...]
+    parameters: Mapping[str, Parameter]
+    checks: tuple[CheckDeclaration, ...]
+    data: tuple[DataSpec, ...]
+    phases: tuple[PhaseSpec, ...]
+
+    def neighbours(self, layer: str) -> tuple[str, ...]:
+        """The layers that share an edge with this one, in file order, each once."""
+        near = {o for e in self.edges if layer in e.layers for o in e.layers if o != layer}
+        return tuple(name for name in self.layers if name in near)

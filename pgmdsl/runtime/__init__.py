@@ -1,0 +1,1 @@
+"""Kernels loaded and run: parameters, chains, training, estimators, data, checkpoints."""

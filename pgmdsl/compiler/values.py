@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import cast
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import (
@@ -79,6 +78,6 @@ def _walk(node: Expression, names: Mapping[str, float]) -> float:
         case Conditional(value, condition, otherwise):
             return _walk(value if _walk(condition, names) else otherwise, names)
         case Call(function, (argument,)) if function in FUNCTIONS:
-            return cast(float, FUNCTIONS[function](_walk(argument, names)))
+            return FUNCTIONS[function](_walk(argument, names))
         case _:
             raise Error("this is not a value of a setting")

@@ -15,7 +15,7 @@ from pgmdsl.grammar.source import NOWHERE, Span
 
 
 def _place() -> Span:
-    return field(default=NOWHERE, compare=False, repr=False, kw_only=True)  # type: ignore[no-any-return]
+    return field(default=NOWHERE, compare=False, repr=False, kw_only=True)
 
 
 # --- expressions ------------------------------------------------------------------------------------------
@@ -145,9 +145,7 @@ class Set:
     span: Span = _place()
 
 
-Expression = (
-    Number | Name | Text | Index | Negate | Binary | Compare | Conditional | Transpose | Call | Set
-)
+Expression = Number | Name | Text | Index | Negate | Binary | Compare | Conditional | Transpose | Call | Set
 
 
 # --- statements -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the compiler hands to the runtime: plain data and the text of the kernels. The runtime sees nothing else of it."""
+"""What the compiler hands to the runtime: plain data and the text of the kernels; nothing else crosses."""
 
 from __future__ import annotations
 

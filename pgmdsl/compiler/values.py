@@ -1,4 +1,4 @@
-"""Values of settings: numbers and arithmetic in sizes, `epoch`, `step` and `progress`, evaluated by walking the tree."""
+"""Values of settings, evaluated by walking the tree: numbers, arithmetic in sizes, `epoch`, `step`, `progress`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ NOWHERE = Span(0, 0)
 
 @dataclass(frozen=True)
 class Source:
-    """A model file: its name as shown to the user, and its text with `\\n` line ends."""
+    """A model file: its name as shown to the user, and its text, in which a line feed ends a line."""
 
     name: str
     text: str

@@ -114,7 +114,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """How a parameter starts: `normal` (sd `value`), `constant`, `file` (path `text`) or `data` (computed from data)."""
+    """How a parameter starts: `normal` (sd `value`), `constant`, `file` (path `text`) or `data` (from the data)."""
 
     kind: Literal["normal", "constant", "file", "data"]
     value: float = 0.0

@@ -1,0 +1,166 @@
+"""The compiler's stages, composed: source text in, a model with its derivation, kernels and artifact out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pprint import pformat
+from typing import Literal
+
+from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
+from pgmdsl.compiler.check import check_model
+from pgmdsl.compiler.derivation import Derivation
+from pgmdsl.compiler.derive import derive_model
+from pgmdsl.compiler.emit import emit_kernels
+from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
+from pgmdsl.compiler.model import Layer, Model, Parameter
+from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
+from pgmdsl.compiler.scope import validate_checks
+from pgmdsl.compiler.units import Finite, OneHot
+from pgmdsl.grammar.diagnostics import Diagnostic, Diagnostics, Error
+from pgmdsl.grammar.parse import parse_file
+from pgmdsl.grammar.source import Source
+from pgmdsl.version import VERSION
+
+STAGES = ("syntax", "model", "derivation", "plan", "kernels")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Every stage's value for one source, sizes and dtype; `warnings` are what the check had to say."""
+
+    model: Model
+    derivation: Derivation
+    plan: KernelPlan
+    artifact: Artifact
+    warnings: tuple[Diagnostic, ...]
+
+
+def check_source(source: Source, overrides: Mapping[str, int]) -> tuple[Model | None, Diagnostics]:
+    """The checked model and every problem of the file; the model is None when an error is among them."""
+    diagnostics = Diagnostics(source)
+    file = parse_file(source, diagnostics)
+    model = check_model(source, file, diagnostics, overrides)
+    if model is not None:
+        validate_checks(model, diagnostics)
+    return (None if diagnostics.errors else model), diagnostics
+
+
+def checked_model(source: Source, overrides: Mapping[str, int]) -> tuple[Model, tuple[Diagnostic, ...]]:
+    """The checked model and its warnings. Raises `ModelError` with every mistake of the file."""
+    model, diagnostics = check_source(source, overrides)
+    diagnostics.raise_errors()
+    assert model is not None, "a file without errors has a model"
+    return model, tuple(diagnostics.sorted())
+
+
+def compile_source(
+    source: Source, overrides: Mapping[str, int], dtype: Literal["float32", "float64"] = "float32"
+) -> Compiled:
+    """All stages. Raises `ModelError` for mistakes in the file, `Error` for a size that has no value."""
+    model, warnings = checked_model(source, overrides)
+    sizes = _known_sizes(model)
+    derivation = derive_model(model)
+    digest = _digest(source, sizes, dtype)
+    plan = plan_kernels(model, derivation, sizes, dtype, digest)
+    artifact = Artifact(
+        name=model.name,
+        source_name=source.name,
+        source=source.text,
+        hash=digest,
+        version=VERSION,
+        dtype=dtype,
+        sizes=sizes,
+        layers={layer.name: _layer(layer, sizes) for layer in model.layers.values()},
+        edges=tuple(ArtifactEdge(edge.layers, edge.weight) for edge in model.edges),
+        parameters={p.name: _parameter(p, sizes) for p in model.parameters.values()},
+        blocks=gibbs_blocks(model),
+        closed=closed_visible(model),
+        greedy=greedy_stages(model),
+        data=model.data,
+        phases=model.phases,
+        kernels=emit_kernels(plan),
+    )
+    return Compiled(model, derivation, plan, artifact, warnings)
+
+
+def show_stage(compiled: Compiled, stage: str) -> str:
+    """One stage's value as text; `stage` is one of `STAGES`."""
+    match stage:
+        case "syntax":
+            return pformat(compiled.model.file, width=110)
+        case "model":
+            shown = {n: getattr(compiled.model, n) for n in ("name", "sizes", "layers", "edges", "parameters", "phases")}
+            return pformat(shown, width=110, sort_dicts=False)
+        case "derivation":
+            return pformat(compiled.derivation, width=110)
+        case "plan":
+            return show_plan(compiled.plan)
+        case "kernels":
+            return compiled.artifact.kernels
+        case _:
+            raise Error(f"there is no stage {stage!r}: the stages are {', '.join(STAGES)}")
+
+
+def infer_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Values for sizes without a default, read off the shapes of the data (per case) of the layers that use them."""
+    found: dict[str, int] = {}
+    for name, shape in shapes.items():
+        dims = model.layers[name].dims
+        if len(dims) == 1 and len(shape) > 1:  # images for a flat layer
+            flat = 1
+            for n in shape:
+                flat *= n
+            shape = (flat,)
+        for dim, value in zip(dims, shape, strict=False):
+            for size in dim.names():
+                if model.sizes[size] is None and str(dim) == size:
+                    found.setdefault(size, value)
+    return found
+
+
+def _known_sizes(model: Model) -> dict[str, int]:
+    unknown = [name for name, value in model.sizes.items() if value is None]
+    if unknown:
+        name = unknown[0]
+        raise Error(
+            f"{model.source.name}: the size {name} has no value: give it one in the file ({name} = 100), on the command "
+            f"line (--set {name}=100), or name data for the layer that has it"
+        )
+    return {name: value for name, value in model.sizes.items() if value is not None}
+
+
+def _digest(source: Source, sizes: Mapping[str, int], dtype: str) -> str:
+    identity = json.dumps([VERSION, source.text, dict(sorted(sizes.items())), dtype])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
+    dims = tuple(int(d.evaluate(sizes)) for d in layer.dims)
+    size = 1
+    for n in dims:
+        size *= n
+    support = layer.unit.support
+    kind: Literal["finite", "one_hot", "real"]
+    kind = "finite" if isinstance(support, Finite) else "one_hot" if isinstance(support, OneHot) else "real"
+    return ArtifactLayer(
+        name=layer.name,
+        role=layer.role,
+        unit=layer.unit.name,
+        support=kind,
+        values=tuple(float(v) for v in support.values) if isinstance(support, Finite) else (),
+        dims=dims,
+        size=size,
+        states=dims[-1] if layer.unit.states_axis else 1,
+        bias=layer.bias,
+        sigma=layer.sigma,
+    )
+
+
+def _parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ArtifactParameter:
+    shape = tuple(int(d.evaluate(sizes)) for d in parameter.shape)
+    return ArtifactParameter(
+        parameter.name, parameter.kind, parameter.layers, shape, parameter.initial, parameter.fixed
+    )

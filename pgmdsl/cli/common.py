@@ -1,0 +1,63 @@
+"""What the commands share: options, and the way results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgmdsl.grammar.diagnostics import Error
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed.")
+SIZES = click.option("--set", "sizes", multiple=True, metavar="NAME=N", help="Give a size of the model line a value.")
+DATA = click.option(
+    "--data", "data", multiple=True, metavar="LAYER=PATH", help="Take a layer's data from this file (.npz:key too)."
+)
+
+
+def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
+    """`NAME=VALUE` texts as a dict. Raises Error naming the option for anything else."""
+    pairs: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise Error(f"{option} {text}: write {option} NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def parse_sizes(values: tuple[str, ...]) -> dict[str, int]:
+    """`--set D=64` options as whole numbers."""
+    sizes: dict[str, int] = {}
+    for name, text in parse_pairs(values, "--set").items():
+        try:
+            sizes[name] = int(text)
+        except ValueError:
+            raise Error(f"--set {name}={text}: a size is a whole number, for example --set {name}=64") from None
+    return sizes
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_output(path: Path | None, text: str) -> None:
+    """Write to `-o PATH`, or print where none is given."""
+    if path is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    writing(path, lambda: path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8"))
+
+
+def writing(path: Path, action: Callable[[], object]) -> None:
+    """Run an action that writes `path`; its OSError becomes an Error that names the file."""
+    try:
+        action()
+    except OSError as problem:
+        raise Error(f"cannot write {path}: {problem.strerror or problem}") from None

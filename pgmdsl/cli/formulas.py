@@ -1,0 +1,126 @@
+"""`pgmc derive`, `verify`, `graph`, `compile`: what follows from the text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from pgmdsl.cli.common import FILE, JSON, SIZES, echo_json, parse_sizes, write_output, writing
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.grammar.read import read_source
+
+OUTPUT = click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of printing.")
+
+
+@click.command("derive")
+@FILE
+@click.option("--latex", is_flag=True, help="LaTeX, ready to be typeset.")
+@JSON
+@OUTPUT
+def derive_command(file: Path, latex: bool, as_json: bool, output: Path | None) -> None:
+    """Print what follows from FILE: energy, conditionals, mean field, free energy, gradients; sizes stay symbols."""
+    import json
+
+    from pgmdsl.compiler.derive import derive_model
+    from pgmdsl.compiler.driver import checked_model
+    from pgmdsl.compiler.report import derivation_json, derivation_latex, derivation_text
+
+    if latex and as_json:
+        raise Error("--latex and --json exclude each other: the JSON holds the LaTeX of every formula")
+    model, _ = checked_model(read_source(file), {})
+    derivation = derive_model(model)
+    if as_json:
+        text = json.dumps(derivation_json(model, derivation), indent=2, ensure_ascii=False)
+    else:
+        text = (derivation_latex if latex else derivation_text)(model, derivation)
+    write_output(output, text)
+
+
+@click.command("verify")
+@FILE
+@JSON
+def verify_command(file: Path, as_json: bool) -> None:
+    """Decide every check of FILE: proved for all sizes, refuted with numbers, or agrees at random points.
+
+    Exit status 1 if a check is refuted (or one marked `refuted` is not).
+    """
+    from pgmdsl.compiler.derive import derive_model
+    from pgmdsl.compiler.driver import checked_model
+    from pgmdsl.compiler.prove import verdict_json, verdict_text, verify_checks
+
+    source = read_source(file)
+    model, _ = checked_model(source, {})
+    verdicts = verify_checks(model, derive_model(model))
+    passed = all(v.passed for v in verdicts)
+    if as_json:
+        echo_json({"file": str(file), "passed": passed, "checks": [verdict_json(source, v) for v in verdicts]})
+    else:
+        for verdict in verdicts:
+            click.echo(verdict_text(source, verdict))
+        if not verdicts:
+            click.echo(f"{file} has no checks: write one, for example\n  check \"mine\": energy == ...")
+        else:
+            counts = ", ".join(
+                f"{n} {status}"
+                for status in ("proved", "agrees", "refuted")
+                if (n := sum(v.status == status for v in verdicts))
+            )
+            click.echo(f"{file}: {counts}")
+    sys.exit(0 if passed else 1)
+
+
+@click.command("graph")
+@FILE
+@SIZES
+@click.option("--dot", is_flag=True, help="Print the graph in the DOT language.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .png, .pdf or .dot file.")
+def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, output: Path | None) -> None:
+    """Draw the layers and edges of FILE."""
+    from pgmdsl.compiler.driver import checked_model
+    from pgmdsl.compiler.picture import model_dot, save_picture
+
+    model, _ = checked_model(read_source(file), parse_sizes(sizes))
+    if dot:
+        write_output(output, model_dot(model))
+        return
+    path = output or Path(f"{file.stem}.svg")
+    writing(path, lambda: save_picture(model, path))
+    click.echo(str(path))
+
+
+@click.command("compile")
+@FILE
+@SIZES
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--emit", "stage", metavar="STAGE", help="Print one stage: syntax, model, derivation, plan or kernels.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+def compile_command(
+    file: Path,
+    sizes: tuple[str, ...],
+    dtype: Literal["float32", "float64"],
+    stage: str | None,
+    output: Path | None,
+) -> None:
+    """Compile FILE: one readable Numba file of kernels, and the derivation it was made from."""
+    from pgmdsl.compiler.driver import compile_source, show_stage
+    from pgmdsl.compiler.report import derivation_text
+
+    compiled = compile_source(read_source(file), parse_sizes(sizes), dtype)
+    if stage is not None:
+        click.echo(show_stage(compiled, stage))
+        return
+    artifact = compiled.artifact
+    folder = output or Path(f"{file.stem}-compiled")
+    derivation = derivation_text(compiled.model, compiled.derivation)
+    writing(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
+    for name, text in (
+        (f"{file.stem}_{artifact.hash[:8]}.py", artifact.kernels),
+        ("derivation.txt", derivation),
+        ("hash.txt", artifact.hash + "\n"),
+    ):
+        path = folder / name
+        write_output(path, text)
+        click.echo(str(path))

@@ -1,0 +1,101 @@
+"""Formulas as users meet them: printable, LaTeX in a notebook, a SymPy expression on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgmdsl.grammar.format import format_expression
+
+if TYPE_CHECKING:
+    from pgmdsl.compiler.derivation import Conditional, Derivation
+    from pgmdsl.grammar.syntax import Expression
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A derived expression. `str()` is readable Unicode; `ebm` is the same in the language of model files."""
+
+    expression: Expression
+
+    def __str__(self) -> str:
+        """Readable Unicode."""
+        from pgmdsl.compiler.typeset import unicode_text
+
+        return unicode_text(self.expression)
+
+    __repr__ = __str__
+
+    @property
+    def ebm(self) -> str:
+        """The formula as a model file would write it, ready for a `check`."""
+        return format_expression(self.expression)
+
+    @property
+    def latex(self) -> str:
+        """The formula in LaTeX, without dollars."""
+        from pgmdsl.compiler.typeset_latex import latex
+
+        return latex(self.expression)
+
+    @property
+    def sympy(self) -> Any:
+        """The formula as a SymPy expression, to take anywhere."""
+        from pgmdsl.compiler.symbolic import to_sympy
+
+        return to_sympy(self.expression)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex}$"
+
+
+@dataclass(frozen=True)
+class ConditionalFormulas:
+    """The conditional of one layer given all others, per unit.
+
+    `family` names the unit type, `indices` the free indices of the formulas, `given` the layers it depends on;
+    `field` is the total field, `mean` the mean of the state, `deviation` its standard deviation (real units only),
+    `log_partition` the log normaliser; `formula` the whole equation's right side, `left` what it is the value of.
+    """
+
+    layer: str
+    family: str
+    indices: tuple[str, ...]
+    given: tuple[str, ...]
+    left: Formula
+    formula: Formula
+    field: Formula
+    mean: Formula
+    deviation: Formula | None
+    log_partition: Formula
+
+    def __str__(self) -> str:
+        """`left = formula`."""
+        return f"{self.left} = {self.formula}"
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.left.latex} = {self.formula.latex}$"
+
+
+def conditional_formulas(conditional: Conditional) -> ConditionalFormulas:
+    """A derived conditional, for users."""
+    c = conditional
+    return ConditionalFormulas(
+        layer=c.layer,
+        family=c.family,
+        indices=c.indices,
+        given=c.given,
+        left=Formula(c.equation.left),
+        formula=Formula(c.equation.right),
+        field=Formula(c.field),
+        mean=Formula(c.mean),
+        deviation=None if c.deviation is None else Formula(c.deviation),
+        log_partition=Formula(c.log_partition),
+    )
+
+
+def all_conditionals(derivation: Derivation) -> dict[str, ConditionalFormulas]:
+    """Every layer's conditional."""
+    return {name: conditional_formulas(c) for name, c in derivation.conditionals.items()}

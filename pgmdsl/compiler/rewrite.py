@@ -1,0 +1,97 @@
+"""Formulas rewritten: a tree walked from the top, with some of its nodes replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import assert_never
+
+from pgmdsl.grammar.syntax import (
+    Binary,
+    Call,
+    Compare,
+    Conditional,
+    Expression,
+    Generator,
+    Index,
+    Name,
+    Negate,
+    Number,
+    Set,
+    Text,
+    Transpose,
+)
+
+
+def children(node: Expression) -> Iterator[Expression]:
+    """The expressions directly inside this one, in the order written."""
+    match node:
+        case Number() | Name() | Text():
+            return
+        case Index(_, inner) | Set(inner):
+            yield from inner
+        case Negate(operand) | Transpose(operand):
+            yield operand
+        case Binary(_, left, right) | Compare(_, left, right):
+            yield left
+            yield right
+        case Conditional(value, condition, otherwise):
+            yield from (value, condition, otherwise)
+        case Call():
+            yield from node.arguments
+            yield from node.given or ()
+            if node.generator is not None:
+                yield from (e for e in (node.generator.condition, node.generator.at) if e is not None)
+        case _:
+            assert_never(node)
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """Every expression inside this one, itself first."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def rewrite(node: Expression, change: Callable[[Expression], Expression | None]) -> Expression:
+    """The tree with every node for which `change` gives another replaced, outermost first.
+
+    What `change` returns is not walked again. Bound names are not renamed: the caller avoids capture.
+    """
+    changed = change(node)
+    if changed is not None:
+        return changed
+
+    def inner(child: Expression) -> Expression:
+        return rewrite(child, change)
+
+    match node:
+        case Number() | Name() | Text():
+            return node
+        case Index(_, indices):
+            return replace(node, indices=tuple(map(inner, indices)))
+        case Set(members):
+            return replace(node, members=tuple(map(inner, members)))
+        case Negate(operand) | Transpose(operand):
+            return replace(node, operand=inner(operand))
+        case Binary(_, left, right) | Compare(_, left, right):
+            return replace(node, left=inner(left), right=inner(right))
+        case Conditional(value, condition, otherwise):
+            return replace(node, value=inner(value), condition=inner(condition), otherwise=inner(otherwise))
+        case Call(_, arguments, given, generator):
+            return replace(
+                node,
+                arguments=tuple(map(inner, arguments)),
+                given=None if given is None else tuple(map(inner, given)),
+                generator=None if generator is None else _generator(generator, inner),
+            )
+        case _:
+            assert_never(node)
+
+
+def _generator(generator: Generator, inner: Callable[[Expression], Expression]) -> Generator:
+    return replace(
+        generator,
+        condition=None if generator.condition is None else inner(generator.condition),
+        at=None if generator.at is None else inner(generator.at),
+    )

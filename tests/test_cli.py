@@ -1,0 +1,144 @@
+"""The command line as a user meets it: exit codes, messages, what is imported when."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pgmdsl.cli import main as cli
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+GOOD = "model M(D = 3, F = 2)\n\nvisible v : binary[D]\nhidden  h : binary[F]\n\nv -- h : W\n"
+
+
+def run_pgmc(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run `pgmc` in this process: exit code, stdout, stderr."""
+    old = sys.argv
+    sys.argv = ["pgmc", *arguments]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        sys.argv = old
+    out, err = capsys.readouterr()
+    code = stop.value.code
+    assert isinstance(code, int)
+    return code, out, err
+
+
+def loaded_after(*arguments: str) -> set[str]:
+    """The top-level modules that a fresh `pgmc` process has imported when it ends."""
+    program = (
+        "import sys, atexit\n"
+        f"sys.argv = {['pgmc', *arguments]!r}\n"
+        "atexit.register(lambda: print('LOADED', *sorted({m.partition('.')[0] for m in sys.modules})))\n"
+        "from pgmdsl.cli.main import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+HEAVY = {"numpy", "scipy", "numba", "sympy", "networkx", "matplotlib", "safetensors", "lark"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not loaded_after("--help") & (HEAVY | {"rich"})
+
+
+def test_check_imports_lark_only() -> None:
+    assert loaded_after("check", str(EXAMPLES / "dbm.ebm")) & HEAVY <= {"lark"}
+
+
+def test_every_command_has_help() -> None:
+    for name in cli.COMMANDS:
+        result: Result = CliRunner().invoke(cli.pgmc, [name, "--help"])
+        assert result.exit_code == 0, name
+        assert "Usage" in result.output
+
+
+def test_check_of_a_sound_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD)
+    code, out, err = run_pgmc(capsys, "check", str(file))
+    assert (code, err) == (0, "")
+    assert "model M is sound: 2 layers, 1 edge, 0 checks" in out
+
+
+def test_check_reports_every_mistake_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD.replace("binary[F]", "binray[F]").replace("-- h : W", "-- g : W"))
+    code, _, err = run_pgmc(capsys, "check", str(file))
+    assert code == 2
+    assert len(re.findall(r"^error\[E\d{3}\]", err, re.M)) == 2
+    assert f"--> {file}:4:" in err
+    assert f"--> {file}:6:" in err
+    assert "did you mean binary?" in err
+    code, out, _ = run_pgmc(capsys, "check", "--json", str(file))
+    answer = json.loads(out)
+    assert (code, answer["ok"], len(answer["diagnostics"])) == (2, False, 2)
+    assert {d["line"] for d in answer["diagnostics"]} == {4, 6}
+
+
+@pytest.mark.parametrize("verb", ["check", "fmt", "derive", "verify", "graph", "compile", "train"])
+def test_a_missing_file_is_a_sentence(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run_pgmc(capsys, verb, str(tmp_path / "nowhere.ebm"))
+    assert code == 2
+    assert "nowhere.ebm" in err
+    assert "Traceback" not in out + err
+
+
+def test_an_unknown_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run_pgmc(capsys, "trian", "x.ebm")
+    assert code == 2
+    assert "did you mean train?" in err
+
+
+def test_fmt_check_and_fmt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text("model M(D=3,F=2)\nvisible v:binary[D]# pixels\nhidden h:binary[F]\nv--h:W\n")
+    before = file.read_text()
+    assert run_pgmc(capsys, "fmt", "--check", str(file))[0] == 1
+    assert file.read_text() == before
+    assert run_pgmc(capsys, "fmt", str(file))[0] == 0
+    assert "# pixels" in file.read_text()
+    assert run_pgmc(capsys, "fmt", "--check", str(file))[0] == 0
+
+
+def test_verify_says_no_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    right = 'check "eq": p(h[j] = 1 | v) == sigmoid(b_h[j] + sum(W[i,j]*v[i] for i))\n'
+    file.write_text(GOOD + right)
+    code, out, _ = run_pgmc(capsys, "verify", str(file))
+    assert (code, "proved" in out) == (0, True)
+    file.write_text(GOOD + right.replace("b_h[j] + ", ""))
+    code, out, _ = run_pgmc(capsys, "verify", "--json", str(file))
+    answer = json.loads(out)
+    assert code == 1
+    assert answer["checks"][0]["status"] == "refuted"
+
+
+def test_every_stage_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD)
+    for stage in ("syntax", "model", "derivation", "plan", "kernels"):
+        code, out, _ = run_pgmc(capsys, "compile", "--emit", stage, str(file))
+        assert code == 0
+        assert len(out) > 100
+    assert run_pgmc(capsys, "compile", "--emit", "soup", str(file))[0] == 2
+
+
+def test_compile_writes_kernels_that_python_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD)
+    code, out, _ = run_pgmc(capsys, "compile", str(file), "-o", str(tmp_path / "out"))
+    assert code == 0
+    kernels = next(p for p in map(Path, out.split()) if p.suffix == ".py")
+    compile(kernels.read_text(), str(kernels), "exec")
+    again = run_pgmc(capsys, "compile", str(file), "-o", str(tmp_path / "out"))
+    assert again[1] == out

@@ -93,7 +93,8 @@ class _Walk:
 
     def _negated(self, piece: Piece) -> Piece:
         minus = self.notation.minus
-        return Piece(minus + self._fit(piece, PRODUCT), NEGATIVE, runs_on=piece.runs_on and piece.level >= PRODUCT)
+        tight = piece.level >= PRODUCT
+        return Piece(minus + self._fit(piece, PRODUCT), NEGATIVE, piece.runs_on and tight, piece.slashed and tight)
 
     def _binary(self, op: str, left: Piece, right: Piece) -> Piece:
         match op:
@@ -102,7 +103,7 @@ class _Walk:
             case "^":
                 return self._power(left, right)
             case _ if left.level == NEGATIVE:  # (-a) b = -(a b)
-                bare = Piece(left.text.removeprefix(self.notation.minus), PRODUCT, left.runs_on)
+                bare = Piece(left.text.removeprefix(self.notation.minus), PRODUCT, left.runs_on, left.slashed)
                 return self._negated(self._binary(op, bare, right))
             case "*":
                 first = self.notation.parens(left.text) if left.runs_on or left.slashed else self._fit(left, PRODUCT)

@@ -1,0 +1,291 @@
+"""Annealed importance sampling of log Z, for any undirected model.
+
+The path joins a base of independent units, own fields `base`, to the model. At inverse temperature t each unit's
+field is t (own + coupling) + (1 - t) base. Some layers that share no edge are summed out analytically, so that a
+chain holds the others, x, with the unnormalised log-probability
+
+    log f_t(x) = sum over its layers (t own + (1 - t) base) s - base_energy + t (edges among them)
+                 + sum over summed layers A(t own + (1 - t) base + t coupling(x)).
+
+A chain's log weight is the sum over steps of log f_t(k) - log f_t(k-1), at its state before the step; each step then
+draws the summed layers given x, and x given those, block by block, which leaves f_t(k) unchanged. The average weight
+estimates Z / Z_base without bias, whatever the chains' mixing.
+
+Source: Neal (2001); Salakhutdinov and Murray (2008), "On the quantitative analysis of deep belief networks".
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.estimators.exact import layer_constant
+from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.random import stream_key
+
+Array = NDArray[np.floating]
+Doubles = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+SEGMENTS = ((0.5, 500), (0.9, 3500), (1.0, 10500))  # shares of the temperatures up to each inverse temperature
+LEAST_SHARE = 0.1  # of the chains, in effective sample size, below which the result carries a warning
+
+
+def schedule(temperatures: int) -> Doubles:
+    """Inverse temperatures from 0 to 1, (temperatures + 1,): dense near 1, where weights vary most."""
+    if temperatures < len(SEGMENTS):
+        raise Error(f"annealed importance sampling needs {len(SEGMENTS)} temperatures or more, not {temperatures}")
+    whole = sum(share for _, share in SEGMENTS)
+    parts, start, left = [np.zeros(1)], 0.0, temperatures
+    for i, (end, share) in enumerate(SEGMENTS):
+        last = i == len(SEGMENTS) - 1
+        count = left if last else max(1, round(temperatures * share / whole))
+        parts.append(np.linspace(start, end, count + 1)[1:])
+        start, left = end, left - count
+    return np.concatenate(parts)
+
+
+def base_fields(machine: Machine, data_means: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """The base's own fields: a layer's mean statistic in the data sets its field, else the model's own field does.
+
+    Args:
+        machine: The model with its parameters.
+        data_means: Mean statistics (size,) of some layers; means at the edge of the support are moved inside.
+    """
+    out = {}
+    for name in machine.artifact.layers:
+        if data_means and name in data_means:
+            inside = _inside(machine, name, np.asarray(data_means[name], np.float64))
+            mean = inside.astype(machine.artifact.dtype)
+            out[name] = np.ascontiguousarray(machine.kernels.field_of_mean[name](machine.p, mean))
+        else:
+            out[name] = machine.own[name].copy()
+    return out
+
+
+def _inside(machine: Machine, name: str, mean: Doubles, margin: float = 0.02) -> Doubles:
+    """A mean moved into the interior of the support by shrinking it towards the uniform distribution's."""
+    layer = machine.artifact.layers[name]
+    match layer.support:
+        case "real":
+            return mean
+        case "one_hot":
+            return (1 - margin) * mean + margin / layer.states
+        case "finite":
+            low, high = min(layer.values), max(layer.values)
+            return np.clip(mean, low + margin * (high - low), high - margin * (high - low))
+
+
+def summed_layers(machine: Machine) -> tuple[str, ...]:
+    """The layers to sum out: of all sets of layers that share no edge, one with the most units."""
+    layers, edges = machine.artifact.layers, machine.artifact.edges
+    near: dict[str, set[str]] = {n: set() for n in layers}
+    for edge in edges:
+        near[edge.layers[0]].add(edge.layers[1])
+        near[edge.layers[1]].add(edge.layers[0])
+    best: tuple[int, tuple[str, ...]] = (-1, ())
+
+    def extend(chosen: tuple[str, ...], left: tuple[str, ...]) -> None:
+        nonlocal best
+        size = sum(layers[n].size for n in chosen)
+        if size + sum(layers[n].size for n in left) <= best[0]:
+            return
+        if not left:
+            best = (size, chosen)
+            return
+        first, rest = left[0], left[1:]
+        extend((*chosen, first), tuple(n for n in rest if n not in near[first]))
+        extend(chosen, rest)
+
+    extend((), tuple(layers))
+    return best[1]
+
+
+class _Path:
+    """The family of distributions from the base to the model, and steps that leave one of them unchanged.
+
+    Fields at a temperature are rounded to the model's dtype once and used so both in weights and in draws: the path
+    then is one of distributions that are exactly those sampled, and only its two ends must be right.
+    """
+
+    def __init__(self, machine: Machine, base: Mapping[str, Array], betas: Doubles, chains: int, seed: int):
+        self.machine, self.chains, self.seed = machine, chains, seed
+        self.base = base
+        self.betas = betas.astype(machine.artifact.dtype).astype(np.float64)
+        self.summed = summed_layers(machine)
+        self.held = [n for block in machine.artifact.blocks for n in block if n not in self.summed]
+        self.own = self.own_at(0)
+        layers = machine.artifact.layers
+        self.s: dict[str, Array] = {n: np.zeros((chains, layers[n].size), machine.artifact.dtype) for n in layers}
+        self.fields = {n: np.zeros_like(s) for n, s in self.s.items()}
+        self.log_weight = np.zeros(chains)
+
+    def own_at(self, k: int) -> dict[str, Array]:
+        """Own fields at the k-th inverse temperature."""
+        beta, own = self.betas[k], self.machine.own
+        mixed = {n: beta * own[n].astype(np.float64) + (1 - beta) * self.base[n] for n in own}
+        return {n: np.ascontiguousarray(f, dtype=self.machine.artifact.dtype) for n, f in mixed.items()}
+
+    def draw(self, name: str, k: int) -> None:
+        """Draw a layer from its conditional at the k-th inverse temperature, given its coupling field."""
+        key = stream_key(self.seed, "ais", k, name)
+        sample = self.machine.kernels.sample[name]
+        sample(self.machine.p, self.fields[name], self.own[name], self.betas[k], key, self.s[name])
+
+    def send(self, name: str, senders: Mapping[str, Array]) -> None:
+        """Set a layer's coupling field to what these layers send it."""
+        self.machine.kernels.field[name](self.machine.p, senders, self.fields[name])
+
+    def advance(self, k: int) -> None:
+        """Go from temperature k - 1 to k: weigh the chains as they are, then move them by one Gibbs sweep."""
+        p, kernels = self.machine.p, self.machine.kernels
+        before, self.own = self.own, self.own_at(k)
+        scale0, scale1 = self.betas[k - 1], self.betas[k]
+        held: dict[str, Array] = {}
+        for name in self.held:
+            change = self.own[name].astype(np.float64) - before[name]
+            self.log_weight += self.s[name] @ change
+            if held:
+                self.send(name, held)
+                self.log_weight += (scale1 - scale0) * np.einsum(
+                    "ci,ci->c", self.s[name], self.fields[name], dtype=np.float64
+                )
+            held[name] = self.s[name]
+        for name in self.summed:
+            self.send(name, held)
+            changed = kernels.log_partition_change[name]
+            changed(p, self.fields[name], before[name], scale0, self.own[name], scale1, self.log_weight)
+        self.sweep(k)
+
+    def sweep(self, k: int) -> None:
+        """One Gibbs sweep at the k-th temperature; the fields of summed layers are those of the present state."""
+        for name in self.summed:
+            self.draw(name, k)
+        for name in self.held:
+            self.send(name, self.s)
+            self.draw(name, k)
+
+
+def ais(
+    machine: Machine,
+    *,
+    temperatures: int = 14500,
+    chains: int = 100,
+    seed: int = 0,
+    data_means: Mapping[str, Array] | None = None,
+    progress: Progress | None = None,
+) -> LogPartition:
+    """log Z by annealed importance sampling from the base to the model.
+
+    Args:
+        machine: The model with its parameters.
+        temperatures: Steps of the path; 10,000 or more for models of some hundred units.
+        chains: Independent chains, run as a batch.
+        seed: Of all draws.
+        data_means: Mean statistics (size,) of layers, usually the visible ones, that set the base.
+        progress: Called with (steps done, steps) about a hundred times.
+    """
+    start = time.perf_counter()
+    betas = schedule(temperatures)
+    path = _Path(machine, base_fields(machine, data_means), betas, _checked(chains), seed)
+    for name in path.held:
+        path.draw(name, 0)
+    _run(path, progress)
+    log_z = path.log_weight + _log_partition_of_base(machine, path.base)
+    return _result(log_z, 1, "ais", time.perf_counter() - start, temperatures)
+
+
+def reverse_ais(
+    machine: Machine,
+    starts: Mapping[str, Array],
+    *,
+    temperatures: int = 14500,
+    seed: int = 0,
+    data_means: Mapping[str, Array] | None = None,
+    progress: Progress | None = None,
+) -> LogPartition:
+    """log Z by annealing from the model to the base: exact draws from the model make it an upper estimate.
+
+    Args:
+        machine: The model with its parameters.
+        starts: Statistics (chains, size) of every layer, drawn from the model as well as may be.
+        temperatures: Steps of the path.
+        seed: Of all draws.
+        data_means: As for `ais`.
+        progress: Called with (steps done, steps) about a hundred times.
+
+    Source: Burda, Grosse and Salakhutdinov (2015); Grosse, Ancha and Roy (2016).
+    """
+    start = time.perf_counter()
+    chains = len(next(iter(starts.values())))
+    betas = schedule(temperatures)[::-1].copy()
+    path = _Path(machine, base_fields(machine, data_means), betas, _checked(chains), seed)
+    for name in path.held:
+        path.s[name][:] = starts[name]
+    _run(path, progress)
+    log_z = _log_partition_of_base(machine, path.base) - path.log_weight
+    return _result(log_z, -1, "reverse_ais", time.perf_counter() - start, temperatures)
+
+
+def _checked(chains: int) -> int:
+    if chains < 2:
+        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
+    return chains
+
+
+def _run(path: _Path, progress: Progress | None) -> None:
+    steps = len(path.betas) - 1
+    report = max(1, steps // 100)
+    for k in range(1, steps + 1):
+        path.advance(k)
+        if progress and (k % report == 0 or k == steps):
+            progress(k, steps)
+
+
+def _log_partition_of_base(machine: Machine, base: Mapping[str, Array]) -> float:
+    """log Z of the base, less the constants of the model's energy, which the path leaves out."""
+    total = np.zeros(1)
+    for name, own in base.items():
+        zero = np.zeros((1, len(own)), machine.artifact.dtype)
+        machine.kernels.log_partition[name](machine.p, zero, own, 0.0, total)
+        total -= layer_constant(machine, name)
+    return float(total[0])
+
+
+def _result(
+    log_z: Doubles, sign: Literal[1, -1], method: Literal["ais", "reverse_ais"], seconds: float, temperatures: int
+) -> LogPartition:
+    """The estimate from each chain's: sign * log mean exp(sign * log_z), with its error by the delta method.
+
+    The limits are those of the mean weight +- 1.96 standard errors; where that interval holds 0, there is no limit on
+    that side.
+    """
+    chains = len(log_z)
+    if not np.all(np.isfinite(log_z)):
+        raise Error("annealed importance sampling met a weight that is not finite: the parameters are too large")
+    signed = sign * log_z
+    top = signed.max()
+    weight = np.exp(signed - top)
+    mean = float(weight.mean())
+    value = top + math.log(mean)
+    relative = float(weight.std(ddof=1)) / mean / math.sqrt(chains)
+    low = value + math.log(1 - 1.96 * relative) if 1.96 * relative < 1 else -math.inf
+    high = value + math.log1p(1.96 * relative)
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    warning = None
+    if effective < LEAST_SHARE * chains:
+        warning = (
+            f"the effective sample size is {effective:.1f} of {chains} chains, so that log Z and its limits are not to "
+            f"be trusted: use more than {temperatures} temperatures"
+        )
+    lower, upper = (low, high) if sign == 1 else (-high, -low)
+    return LogPartition(
+        sign * value, relative, lower, upper, method, seconds, effective, chains, temperatures, warning
+    )

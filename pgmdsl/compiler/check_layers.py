@@ -1,0 +1,160 @@
+"""Layers: unit types, axes, biases and standard deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pgmdsl.compiler.check_names import MistakeError, Scope
+from pgmdsl.compiler.check_parameters import Parameters, Use, constant_of, initial_of, path_of, verify_options
+from pgmdsl.compiler.model import Initial, Layer, Size
+from pgmdsl.compiler.sizes import Values, size_of, verify_positive
+from pgmdsl.compiler.units import PLANNED_UNITS, UNITS, Unit
+from pgmdsl.grammar.diagnostics import suggest
+from pgmdsl.grammar.syntax import Identifier, LayerDeclaration, Name, Option, Text, UnitDeclaration
+
+MOST_AXES = 8
+
+
+def check_layers(
+    declarations: Sequence[LayerDeclaration], own_units: Collection[str], scope: Scope, parameters: Parameters
+) -> dict[str, Layer]:
+    """The layers that are in order, by name in file order; their biases and sigmas are noted in `parameters`."""
+    introduced = [d for d in declarations if scope.declare(d.name, "layer")]
+    layers: dict[str, Layer] = {}
+    for declaration in introduced:
+        bias = _bias_name(declaration)
+        if bias is not None:
+            parameters.mentioned.add(bias.name)
+        layer = _check_layer(declaration, bias, own_units, parameters.values, scope)
+        if layer is not None:
+            layers[layer.name] = layer
+            _note_parameters(declaration, bias, layer, scope, parameters)
+    return layers
+
+
+def check_units(declarations: Sequence[UnitDeclaration], scope: Scope) -> set[str]:
+    """The names of the file's own unit types, each reported as not built yet."""
+    for unit in declarations:
+        scope.record(
+            MistakeError(
+                "E906",
+                unit.name.span,
+                f"unit types of a file's own, such as {unit.name.name}, are not built yet",
+                f"the unit types are {', '.join(UNITS)}",
+            )
+        )
+    return {unit.name.name for unit in declarations}
+
+
+def _check_layer(
+    declaration: LayerDeclaration, bias: Identifier | None, own_units: Collection[str], values: Values, scope: Scope
+) -> Layer | None:
+    """The layer, or None when something is wrong with it; every mistake in it is reported."""
+    name = declaration.name.name
+    unit: Unit | None = None
+    with scope.recorded():
+        unit = _unit_of(declaration, own_units)
+    dims = _check_axes(declaration, values, scope)
+    if declaration.role == "given":
+        place = declaration.name.span
+        scope.record(MistakeError("E902", place, f"given layers, such as {name}, are not built yet", "leave it out"))
+        return None
+    if unit is None or dims is None:
+        return None
+    return Layer(
+        name=name,
+        role=declaration.role,
+        unit=unit,
+        dims=dims,
+        bias=bias.name if bias else None,
+        sigma=f"sigma_{name}" if "sigma" in unit.options else None,
+        span=declaration.span,
+    )
+
+
+def _bias_name(declaration: LayerDeclaration) -> Identifier | None:
+    if declaration.bias is None:
+        return Identifier(f"b_{declaration.name.name}", span=declaration.name.span)
+    return declaration.bias.name
+
+
+def _unit_of(declaration: LayerDeclaration, own_units: Collection[str]) -> Unit | None:
+    """The unit type; None for one of the file's own, which is reported where it stands."""
+    unit = declaration.unit
+    if unit.name in UNITS:
+        return UNITS[unit.name]
+    if unit.name in own_units:
+        return None
+    known = ", ".join(UNITS)
+    if unit.name in PLANNED_UNITS:
+        raise MistakeError("E905", unit.span, f"{unit.name} units are not built yet", f"the unit types are {known}")
+    near = suggest(unit.name.lower(), [*UNITS, *PLANNED_UNITS])
+    raise MistakeError("E040", unit.span, f"{unit.name} is not a unit type", near or f"the unit types are {known}")
+
+
+def _check_axes(declaration: LayerDeclaration, values: Values, scope: Scope) -> tuple[Size, ...] | None:
+    dims: list[Size] = []
+    unit = declaration.unit
+    if not 1 <= len(declaration.dims) <= MOST_AXES:
+        message = f"layer {declaration.name.name} has {len(declaration.dims)} axes"
+        help = f"a layer has 1 to {MOST_AXES} axes, for example {unit.name}[100]"
+        scope.record(MistakeError("E041", unit.span, message, help))
+        return None
+    for node in declaration.dims:
+        with scope.recorded():
+            size = size_of(node, values)
+            verify_positive(size, values, node.span, f"the size of {declaration.name.name}")
+            dims.append(size)
+    return tuple(dims) if len(dims) == len(declaration.dims) else None
+
+
+def _note_parameters(
+    declaration: LayerDeclaration, bias: Identifier | None, layer: Layer, scope: Scope, parameters: Parameters
+) -> None:
+    """Note the uses of the layer's bias and of its sigma."""
+    with scope.recorded():
+        verify_options(declaration.options, layer.unit.options, layer.unit.name)
+        if layer.sigma is not None:
+            sigma = Identifier(layer.sigma, span=declaration.name.span)
+            initial = _sigma_start(declaration.options, layer)
+            parameters.add(Use("sigma", sigma, (layer,), initial, fixed=True))
+    with scope.recorded():
+        visible = layer.role == "visible"
+        options = declaration.bias.options if declaration.bias else ()
+        if bias is not None:
+            default = Initial("data") if visible else Initial("constant", 0.0)
+            initial, fixed = initial_of("bias", options, default, from_data=visible)
+            parameters.add(Use("bias", bias, (layer,), initial, fixed, options))
+        elif options:
+            raise MistakeError(
+                "E042", options[0].span, "bias none takes no options", "name the bias, or leave them out"
+            )
+
+
+def _sigma_start(options: Sequence[Option], layer: Layer) -> Initial:
+    """The standard deviations of a Gaussian layer: 1 unless its options say otherwise. Raises `MistakeError`."""
+    value = next((option.value for option in options if option.key.name == "sigma"), None)
+    match value:
+        case None:
+            return Initial("constant", 1.0)
+        case Text():
+            return Initial("file", text=path_of(value))
+        case Name("learned"):
+            raise MistakeError(
+                "E907",
+                value.span,
+                f"learning the standard deviations of {layer.name} is not built yet",
+                "give a number or a file, or sigma = data, which measures them once",
+            )
+        case Name("data"):
+            if layer.role != "visible":
+                message = f"{layer.name} is {layer.role}, so there is no data to measure its sigma on"
+                raise MistakeError("E043", value.span, message, "give a number or a file")
+            return Initial("data")
+        case _:
+            number = constant_of(value, "sigma")
+            if number <= 0:
+                raise MistakeError(
+                    "E043", value.span, "a standard deviation is greater than 0", "for example sigma = 1"
+                )
+            return Initial("constant", number)

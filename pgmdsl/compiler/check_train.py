@@ -1,0 +1,152 @@
+"""Train blocks: the phases with their settings, defaults merged in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from pgmdsl.compiler.check_names import MistakeError, Scope
+from pgmdsl.compiler.check_values import Context
+from pgmdsl.compiler.graph import closed_visible, greedy_stages, legal_phases, untrained_by_greedy
+from pgmdsl.compiler.model import Model, PhaseSpec
+from pgmdsl.compiler.settings import PHASES, PLANNED_PHASES, PLANNED_SETTINGS, settings_of
+from pgmdsl.grammar.diagnostics import suggest
+from pgmdsl.grammar.source import Span
+from pgmdsl.grammar.syntax import Expression, Name, Option, Phase, TrainBlock
+
+_LENGTHS = ("epochs", "updates")
+
+
+def check_train(
+    blocks: Sequence[TrainBlock], model: Model | None, context: Context, scope: Scope
+) -> tuple[PhaseSpec, ...]:
+    """The phases of the file's train block, in order; every mistake in them is reported.
+
+    Without a model, because the layer graph is not whole, the settings are checked and nothing is returned.
+    """
+    for block in blocks[1:]:
+        scope.record(
+            MistakeError("E049", _head(block), "this is a second train block", "move its phases into the first")
+        )
+    if not blocks:
+        return ()
+    items = blocks[0].items
+    options = [item for item in items if isinstance(item, Option)]
+    phases = [item for item in items if isinstance(item, Phase)]
+    if not phases:
+        help = "add a phase, for example fit { epochs = 100 }"
+        scope.record(MistakeError("E059", _head(blocks[0]), "this train block has no phase", help))
+    defaults = _check_entries(options, PHASES, context, scope)
+    found = []
+    for phase in phases:
+        with scope.recorded():
+            kind = _kind_of(phase)
+            stated = _check_entries(phase.entries, (kind,), context, scope)
+            if model is not None:
+                target = _target_of(phase, model)
+                found.append(PhaseSpec(kind, target, _merged(kind, defaults, stated, model)))
+                _warn_unreached(phase, model, scope)
+    return tuple(found)
+
+
+def _head(block: TrainBlock) -> Span:
+    return Span(block.span.start, min(block.span.end, block.span.start + len("train")))
+
+
+def _kind_of(phase: Phase) -> Literal["greedy", "fit"]:
+    kind = phase.kind
+    if kind.name in PLANNED_PHASES:
+        code = PLANNED_PHASES[kind.name]
+        raise MistakeError(
+            code, kind.span, f"the phase {kind.name} is not built yet", f"the phases are {', '.join(PHASES)}"
+        )
+    if kind.name not in PHASES:
+        near = suggest(kind.name, [*PHASES, *PLANNED_PHASES])
+        help = near or f"the phases are {', '.join(PHASES)}"
+        raise MistakeError("E053", kind.span, f"{kind.name} is not a phase of training", help)
+    return cast(Literal["greedy", "fit"], kind.name)
+
+
+def _target_of(phase: Phase, model: Model) -> str | None:
+    """The layer that a greedy phase names. Raises `MistakeError` for a phase or target that the model cannot have."""
+    reason = legal_phases(model)[phase.kind.name]
+    if reason is not None:
+        help = "declare visible layers first, then hidden ones from below to above"
+        raise MistakeError("E055", phase.kind.span, f"greedy pretraining has nothing to train: {reason}", help)
+    target = phase.target
+    if target is None:
+        return None
+    if phase.kind.name != "greedy" or not isinstance(target, Name):
+        raise MistakeError(
+            "E054", target.span, f"the phase {phase.kind.name} does not take this target", "greedy takes a hidden layer"
+        )
+    uppers = [stage.upper for stage in greedy_stages(model)]
+    if target.name not in model.layers:
+        raise MistakeError.unknown(target.name, target.span, "layer", uppers)
+    if target.name not in uppers:
+        message = f"{target.name} is not a hidden layer with neighbours below it, so greedy has nothing to train there"
+        raise MistakeError("E054", target.span, message, f"it can train {', '.join(uppers)}")
+    return target.name
+
+
+def _check_entries(
+    entries: Sequence[Option], kinds: Sequence[str], context: Context, scope: Scope
+) -> dict[str, Expression]:
+    """The entries that are in order: each is a key of at least one of these kinds of phase, and has its form."""
+    found: dict[str, Expression] = {}
+    for entry in entries:
+        with scope.recorded():
+            _verify_entry(entry, kinds, context)
+            if entry.key.name in found:
+                raise MistakeError("E056", entry.key.span, f"{entry.key.name} is given twice", "keep one of them")
+            found[entry.key.name] = entry.value
+            if found.keys() >= set(_LENGTHS):
+                raise MistakeError("E057", entry.key.span, "a phase has epochs or updates, not both", "leave one out")
+    return found
+
+
+def _verify_entry(entry: Option, kinds: Sequence[str], context: Context) -> None:
+    key = entry.key
+    tables = [settings_of(kind) for kind in kinds]
+    legal = [table[key.name] for table in tables if key.name in table]
+    if legal:
+        legal[0].verify(entry.value, context)
+        return
+    if key.name in PLANNED_SETTINGS:
+        raise MistakeError("E912", key.span, f"the setting {key.name} is not built yet", "leave it out")
+    elsewhere = [kind for kind in PHASES if key.name in settings_of(kind)]
+    if elsewhere:
+        message = f"{key.name} is not a setting of {kinds[0]}"
+        raise MistakeError("E051", key.span, message, f"it belongs to {', '.join(elsewhere)}")
+    known = list(dict.fromkeys(name for table in tables for name in table))
+    help = suggest(key.name, [*known, *PLANNED_SETTINGS]) or f"the settings are {', '.join(known)}"
+    raise MistakeError("E050", key.span, f"{key.name} is not a setting of training", help)
+
+
+def _merged(
+    kind: str, defaults: dict[str, Expression], stated: dict[str, Expression], model: Model
+) -> dict[str, Expression]:
+    """A phase's settings: its own, else the train block's, else the table's."""
+    if set(_LENGTHS) & stated.keys():
+        defaults = {key: value for key, value in defaults.items() if key not in _LENGTHS}
+    deep = not closed_visible(model)
+    merged: dict[str, Expression] = {}
+    for name, setting in settings_of(kind).items():
+        default = setting.deep if deep and setting.deep is not None else setting.default
+        value = stated.get(name, defaults.get(name, default))
+        if value is not None:
+            merged[name] = value
+    if "updates" in merged:
+        merged.pop("epochs")
+    return merged
+
+
+def _warn_unreached(phase: Phase, model: Model, scope: Scope) -> None:
+    unreached = untrained_by_greedy(model)
+    if phase.kind.name == "greedy" and phase.target is None and unreached:
+        scope.diagnostics.warn(
+            "W004",
+            phase.kind.span,
+            f"greedy pretraining leaves {', '.join(unreached)} as it starts: no hidden layer has it below",
+            "the earlier layer in the file is the lower: declare visible layers before the hidden layers they join",
+        )

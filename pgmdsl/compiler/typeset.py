@@ -28,6 +28,11 @@ def unicode_text(expression: Expression) -> str:
     return typeset(expression, Unicode())
 
 
+def unicode_name(name: str) -> str:
+    """A name with its trailing number as a subscript: `W₁`."""
+    return Unicode().named(name)
+
+
 class Unicode(Notation):
     """Subscripts where Unicode has them, brackets for the indices of entries as in a model file."""
 

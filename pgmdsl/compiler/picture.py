@@ -1,0 +1,154 @@
+"""The model's picture: its layers as boxes, visible ones shaded, its edges as lines that carry their weights' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Box, Layout, Link, lay_out, layer_levels, units_text
+from pgmdsl.grammar.diagnostics import Error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FILL = {"visible": "#cfdcea", "hidden": "#ffffff", "given": "#eeeeee"}
+_INK, _LINE = "#1b2733", "#5b6b7b"
+_FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
+_NAME_SIZE, _UNITS_SIZE, _LABEL_SIZE = 16, 12, 13  # in pixels
+
+
+def model_dot(model: Model) -> str:
+    """The layer graph in the DOT language of Graphviz, visible layers at the bottom."""
+    levels = layer_levels(model)
+    lines = [f"graph {model.name} {{", "  rankdir = BT", '  node [shape = box, style = "rounded,filled"]']
+    for layer in model.layers.values():
+        label = f"{layer.name} · {units_text(model, layer)}"
+        lines.append(f'  {_quoted(layer.name)} [label = {_quoted(label)}, fillcolor = "{_FILL[layer.role]}"]')
+    for level in sorted(set(levels.values())):
+        same = "; ".join(_quoted(n) for n, k in levels.items() if k == level)
+        lines.append(f"  {{ rank = same; {same} }}")
+    for edge in model.edges:
+        lower, upper = sorted(edge.layers, key=lambda n: levels[n])
+        lines.append(f"  {_quoted(lower)} -- {_quoted(upper)} [label = {_quoted(' ' + edge.weight)}]")
+    return "\n".join([*lines, "}", ""])
+
+
+def model_svg(model: Model) -> str:
+    """The picture as an SVG document; each layer's group has its name as id and a title for the pointer."""
+    layout = lay_out(model)
+    width, height = f"{layout.width:g}", f"{layout.height:g}"
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-family="{_FONT}" text-anchor="middle" fill="{_INK}" role="img">',
+        f"<title>{escape(model.name)}</title>",
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<g stroke="{_LINE}" stroke-width="1.6" fill="none">',
+        *(_svg_line(link) for link in layout.links),
+        "</g>",
+        *(_svg_label(link) for link in layout.links),
+        *(_svg_box(box) for box in layout.boxes),
+        "</svg>",
+        "",
+    ]
+    return "\n".join(out)
+
+
+def save_picture(model: Model, path: Path) -> None:
+    """Write the picture to `path`, in the format of its suffix: .svg, .png, .pdf or .dot.
+
+    Raises:
+        Error: for any other suffix.
+        OSError: where the file cannot be written.
+    """
+    match path.suffix.lower():
+        case ".svg":
+            path.write_text(model_svg(model), encoding="utf-8", newline="\n")
+        case ".dot":
+            path.write_text(model_dot(model), encoding="utf-8", newline="\n")
+        case ".png":
+            _figure(lay_out(model)).savefig(path, format="png", dpi=192, metadata={"Software": None})
+        case ".pdf":
+            _figure(lay_out(model)).savefig(path, format="pdf", metadata={"CreationDate": None})
+        case suffix:
+            raise Error(
+                f"a picture of a model cannot be written as {path.name}: {suffix or 'a name without suffix'} is no "
+                "picture format here; end the name with .svg, .png, .pdf or .dot"
+            )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _svg_line(link: Link) -> str:
+    (x0, y0), (xc, yc), (x1, y1) = link.start, link.control, link.end
+    return f'<path d="M{x0:g} {y0:g} Q{xc:g} {yc:g} {x1:g} {y1:g}"/>'
+
+
+def _svg_label(link: Link) -> str:
+    """The weight's name with a white edge around its letters, so that the line does not run through them."""
+    x, y = link.place
+    return (
+        f'<text x="{x:g}" y="{y + _LABEL_SIZE * 0.35:g}" font-size="{_LABEL_SIZE}" font-style="italic" '
+        f'stroke="#ffffff" stroke-width="6" stroke-linejoin="round" paint-order="stroke">{escape(link.label)}</text>'
+    )
+
+
+def _svg_box(box: Box) -> str:
+    name, units = (escape(line) for line in box.lines)
+    return "\n".join(
+        [
+            f'<g id="{escape(box.layer)}">',
+            f"<title>{escape(f'{box.role} layer {box.layer}')}: {units}</title>",
+            f'<rect x="{box.x - box.width / 2:g}" y="{box.y - BOX_HEIGHT / 2:g}" width="{box.width:g}" '
+            f'height="{BOX_HEIGHT:g}" rx="10" fill="{_FILL[box.role]}" stroke="{_INK}" stroke-width="1.4"/>',
+            f'<text x="{box.x:g}" y="{box.y - 4:g}" font-size="{_NAME_SIZE}" font-weight="bold">{name}</text>',
+            f'<text x="{box.x:g}" y="{box.y + 15:g}" font-size="{_UNITS_SIZE}">{units}</text>',
+            "</g>",
+        ]
+    )
+
+
+def _figure(layout: Layout) -> Figure:
+    """The same picture as a Matplotlib figure of the same size at 96 pixels an inch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(layout.width / 96, layout.height / 96))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, layout.width)
+    axes.set_ylim(layout.height, 0)
+    axes.set_axis_off()
+    for link in layout.links:
+        _draw_link(axes, link)
+    for box in layout.boxes:
+        _draw_box(axes, box)
+    return figure
+
+
+def _draw_link(axes: Any, link: Link) -> None:
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Curve
+    from matplotlib.patheffects import withStroke
+
+    curve = Curve([link.start, link.control, link.end], [Curve.MOVETO, Curve.CURVE3, Curve.CURVE3])
+    axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=_LINE, linewidth=1.2, zorder=1))
+    halo = [withStroke(linewidth=4.5, foreground="#ffffff")]
+    x, y = link.place
+    style = {"fontsize": _LABEL_SIZE * 0.75, "style": "italic", "color": _INK, "path_effects": halo}
+    axes.text(x, y, link.label, ha="center", va="center", zorder=2, **style)
+
+
+def _draw_box(axes: Any, box: Box) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    corner = (box.x - box.width / 2, box.y - BOX_HEIGHT / 2)
+    style: Any = {"facecolor": _FILL[box.role], "edgecolor": _INK, "linewidth": 1.05, "zorder": 3}
+    axes.add_patch(FancyBboxPatch(corner, box.width, BOX_HEIGHT, "round,pad=0,rounding_size=10", **style))
+    name, units = box.lines
+    words = {"ha": "center", "va": "baseline", "color": _INK, "zorder": 4}
+    axes.text(box.x, box.y - 4, name, fontsize=_NAME_SIZE * 0.75, weight="bold", **words)
+    axes.text(box.x, box.y + 15, units, fontsize=_UNITS_SIZE * 0.75, **words)

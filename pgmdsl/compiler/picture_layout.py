@@ -1,0 +1,191 @@
+"""Where the layers of a model stand in its picture: visible ones at the bottom, hidden ones above by distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot
+from typing import Literal
+
+from pgmdsl.compiler.model import Layer, Model
+from pgmdsl.compiler.typeset import unicode_name
+
+BOX_HEIGHT = 50.0
+_GAP = 44.0  # between boxes side by side
+_RISE = 112.0  # from a level to the next
+_MARGIN = 20.0
+_SWEEPS = 4
+_CLEAR = 22.0  # between a label's centre and another line
+
+Point = tuple[float, float]
+Curve = tuple[Point, Point, Point]  # start, control point, end
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A layer: the centre and width of its box in pixels, y downward; `lines` are its name and its units."""
+
+    layer: str
+    role: Literal["visible", "hidden", "given"]
+    lines: tuple[str, str]
+    x: float
+    y: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """All edges between two layers, as one quadratic curve; the names of their weights, and where these stand."""
+
+    start: Point
+    control: Point
+    end: Point
+    layers: tuple[str, str]
+    label: str
+    place: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A whole picture, `width` by `height` pixels."""
+
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    links: tuple[Link, ...]
+
+
+def units_text(model: Model, layer: Layer) -> str:
+    """`binary[500]`; a size without a value by its name."""
+    known = {name: value for name, value in model.sizes.items() if value is not None}
+    dims = (str(d.evaluate(known)) if d.names() <= known.keys() else str(d) for d in layer.dims)
+    return f"{layer.unit.name}[{', '.join(dims)}]"
+
+
+def layer_levels(model: Model) -> dict[str, int]:
+    """Each layer's level: 0 for visible and given ones, else its distance from the nearest of these in the layer graph.
+
+    Layers that no visible one reaches stand on level 1.
+    """
+    level = {layer.name: 0 for layer in model.layers.values() if layer.role != "hidden"}
+    if not level:
+        level = dict.fromkeys(list(model.layers)[:1], 0)
+    frontier = list(level)
+    while frontier:
+        reached = [n for name in frontier for n in model.neighbours(name) if n not in level]
+        level.update({n: level[name] + 1 for name in frontier for n in model.neighbours(name) if n not in level})
+        frontier = list(dict.fromkeys(reached))
+    return {name: level.get(name, 1) for name in model.layers}
+
+
+def lay_out(model: Model) -> Layout:
+    """Places for all layers and edges."""
+    levels = layer_levels(model)
+    width = max(_text_width(n, units_text(model, layer)) for n, layer in model.layers.items())
+    rows = _ordered_rows(model, levels)
+    x = _columns(model, rows, width + _GAP)
+    top = max(levels.values())
+    arcs = [_reach(row, e.layers) for row in rows for e in model.edges if set(e.layers) <= set(row)]
+    head = _MARGIN + 34.0 * max((a - 1 for a in arcs), default=0)
+    left = min(x.values()) - width / 2 - _MARGIN
+    boxes = {
+        name: Box(
+            name,
+            layer.role,
+            (unicode_name(name), units_text(model, layer)),
+            x[name] - left,
+            head + BOX_HEIGHT / 2 + (top - levels[name]) * _RISE,
+            width,
+        )
+        for name, layer in model.layers.items()
+    }
+    right = max(b.x for b in boxes.values()) + width / 2 + _MARGIN
+    bottom = head + top * _RISE + BOX_HEIGHT + _MARGIN
+    return Layout(right, bottom, tuple(boxes.values()), _links(model, boxes, rows))
+
+
+def _text_width(name: str, units: str) -> float:
+    return max(96.0, 8.0 * len(units) + 26.0, 10.0 * len(name) + 26.0)
+
+
+def _ordered_rows(model: Model, levels: dict[str, int]) -> list[list[str]]:
+    """The layers of each level, ordered so that few edges cross: repeated sorting by the neighbours' mean place."""
+    rows = [[n for n in model.layers if levels[n] == k] for k in range(max(levels.values()) + 1)]
+    for sweep in range(2 * _SWEEPS):
+        order = range(1, len(rows)) if sweep % 2 == 0 else range(len(rows) - 2, -1, -1)
+        for k in order:
+            other = rows[k - 1] if sweep % 2 == 0 else rows[k + 1]
+            rows[k] = sorted(rows[k], key=lambda n: _mean_place(model, n, other, rows[k].index(n)))
+    return rows
+
+
+def _mean_place(model: Model, name: str, row: list[str], otherwise: float) -> float:
+    """The mean of the neighbours' relative places in a row, or the layer's own place where it has none there."""
+    near = [row.index(n) for n in model.neighbours(name) if n in row]
+    return sum(near) / len(near) if near else otherwise
+
+
+def _columns(model: Model, rows: list[list[str]], pitch: float) -> dict[str, float]:
+    """The x of each layer's centre: near the mean of its neighbours one level down, at least `pitch` from the next."""
+    x: dict[str, float] = {}
+    for k, row in enumerate(rows):
+        wished = []
+        for i, name in enumerate(row):
+            below = [x[n] for n in model.neighbours(name) if k and n in rows[k - 1]]
+            wished.append(sum(below) / len(below) if below else i * pitch)
+        x.update(zip(row, _kept_apart(wished, pitch), strict=True))
+    return x
+
+
+def _kept_apart(wished: list[float], pitch: float) -> list[float]:
+    """Places in the same order, at least `pitch` apart, whose mean distance from the wished ones is 0."""
+    placed: list[float] = []
+    for place in wished:
+        placed.append(max(place, placed[-1] + pitch) if placed else place)
+    shift = (sum(wished) - sum(placed)) / len(placed)
+    return [place + shift for place in placed]
+
+
+def _reach(row: list[str], layers: tuple[str, str]) -> int:
+    """How many places apart two layers of one level stand."""
+    return abs(row.index(layers[0]) - row.index(layers[1]))
+
+
+def _links(model: Model, boxes: dict[str, Box], rows: list[list[str]]) -> tuple[Link, ...]:
+    labels: dict[tuple[str, str], list[str]] = {}
+    for edge in model.edges:
+        lower, upper = sorted(edge.layers, key=lambda n: (-boxes[n].y, boxes[n].x))
+        labels.setdefault((lower, upper), []).append(unicode_name(edge.weight))
+    curves = {pair: _curve(boxes[pair[0]], boxes[pair[1]], rows) for pair in labels}
+    links: list[Link] = []
+    for pair, names in labels.items():
+        others = [_along(curve, k / 20) for other, curve in curves.items() if other != pair for k in range(1, 20)]
+        place = _free_place(curves[pair], others + [link.place for link in links])
+        links.append(Link(*curves[pair], pair, ", ".join(names), place))
+    return tuple(links)
+
+
+def _curve(a: Box, b: Box, rows: list[list[str]]) -> Curve:
+    """From the top of the lower box to the bottom of the upper; within a level straight, or over what stands between."""
+    if a.y != b.y:
+        start, end = (a.x, a.y - BOX_HEIGHT / 2), (b.x, b.y + BOX_HEIGHT / 2)
+        return start, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), end
+    reach = next(_reach(row, (a.layer, b.layer)) for row in rows if a.layer in row)
+    middle = (a.x + b.x) / 2
+    if reach == 1:
+        return (a.x + a.width / 2, a.y), (middle, a.y), (b.x - b.width / 2, b.y)
+    top = a.y - BOX_HEIGHT / 2
+    return (a.x, top), (middle, top - 68.0 * (reach - 1)), (b.x, top)
+
+
+def _free_place(curve: Curve, taken: list[Point]) -> Point:
+    """A point on the curve for its label: the middle where it is free, else the place farthest from what is taken."""
+    places = [_along(curve, t) for t in (0.5, 0.38, 0.62, 0.3, 0.7, 0.22, 0.78)]
+    room = [min((hypot(x - u, y - v) for u, v in taken), default=_CLEAR) for x, y in places]
+    return next((place for place, r in zip(places, room, strict=True) if r >= _CLEAR), places[room.index(max(room))])
+
+
+def _along(curve: Curve, t: float) -> Point:
+    """The point at t in [0, 1] along the curve."""
+    start, control, end = curve
+    a, b, c = (1 - t) ** 2, 2 * t * (1 - t), t**2
+    return a * start[0] + b * control[0] + c * end[0], a * start[1] + b * control[1] + c * end[1]

@@ -165,7 +165,7 @@ def _links(model: Model, boxes: dict[str, Box], rows: list[list[str]]) -> tuple[
 
 
 def _curve(a: Box, b: Box, rows: list[list[str]]) -> Curve:
-    """From the top of the lower box to the bottom of the upper; within a level straight, or over what stands between."""
+    """From the top of the lower box to the bottom of the upper; within a level straight, or over the boxes between."""
     if a.y != b.y:
         start, end = (a.x, a.y - BOX_HEIGHT / 2), (b.x, b.y + BOX_HEIGHT / 2)
         return start, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), end

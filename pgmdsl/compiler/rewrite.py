@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
@@ -21,36 +21,6 @@ from pgmdsl.grammar.syntax import (
     Text,
     Transpose,
 )
-
-
-def children(node: Expression) -> Iterator[Expression]:
-    """The expressions directly inside this one, in the order written."""
-    match node:
-        case Number() | Name() | Text():
-            return
-        case Index(_, inner) | Set(inner):
-            yield from inner
-        case Negate(operand) | Transpose(operand):
-            yield operand
-        case Binary(_, left, right) | Compare(_, left, right):
-            yield left
-            yield right
-        case Conditional(value, condition, otherwise):
-            yield from (value, condition, otherwise)
-        case Call():
-            yield from node.arguments
-            yield from node.given or ()
-            if node.generator is not None:
-                yield from (e for e in (node.generator.condition, node.generator.at) if e is not None)
-        case _:
-            assert_never(node)
-
-
-def walk(node: Expression) -> Iterator[Expression]:
-    """Every expression inside this one, itself first."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
 
 
 def rewrite(node: Expression, change: Callable[[Expression], Expression | None]) -> Expression:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from pgmdsl.compiler.notation import ATOM, NEGATIVE, POWER, PRODUCT, RELATION, SUM, Notation, Piece
-from pgmdsl.compiler.rewrite import rewrite, walk
+from pgmdsl.compiler.rewrite import rewrite
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -26,6 +26,7 @@ from pgmdsl.grammar.syntax import (
     Text,
     Transpose,
 )
+from pgmdsl.grammar.walk import walk
 
 
 def typeset(expression: Expression, notation: Notation) -> str:
@@ -201,13 +202,18 @@ class _Walk:
     def _softmax(self, generator: Generator, body: Expression) -> Piece:
         """`softmax(e for q at k)`: written over k itself where that captures nothing."""
         (bound,), at = generator.names, generator.at
-        if isinstance(at, Name) and at not in walk(body) and not _binds(body, {bound, at.name}):
+        if isinstance(at, Name) and _free_for(body, at, bound):
             body = rewrite(body, lambda n: at if n == Name(bound) else None)
             return Piece(self.notation.softmax(self.notation.named(at.name), self.piece(body).text, None))
         chosen = None if at is None else self.piece(at).text
         return Piece(self.notation.softmax(self.notation.named(bound), self.piece(body).text, chosen))
 
 
-def _binds(body: Expression, names: set[str]) -> bool:
-    calls = (n for n in walk(body) if isinstance(n, Call) and n.generator is not None)
-    return any(names & set(c.generator.names) for c in calls if c.generator is not None)
+def _free_for(body: Expression, at: Name, bound: str) -> bool:
+    """Whether `at` can stand for the bound index: the body neither uses nor binds it, nor binds the index again."""
+    for node, _ in walk(body):
+        if node == at:
+            return False
+        if isinstance(node, Call) and node.generator is not None and {at.name, bound} & set(node.generator.names):
+            return False
+    return True

@@ -33,6 +33,7 @@ from pgmdsl.runtime.random import stream_key
 Array = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Words = tuple[int, str]  # the seed, and a name for the stream of draws
 
 SEGMENTS = ((0.5, 500), (0.9, 3500), (1.0, 10500))  # shares of the temperatures up to each inverse temperature
 LEAST_SHARE = 0.1  # of the chains, in effective sample size, below which the result carries a warning
@@ -115,16 +116,15 @@ class _Path:
     then is one of distributions that are exactly those sampled, and only its two ends must be right.
     """
 
-    def __init__(self, machine: Machine, base: Mapping[str, Array], betas: Doubles, chains: int, seed: int):
-        self.machine, self.chains, self.seed = machine, chains, seed
+    def __init__(self, machine: Machine, base: Mapping[str, Array], betas: Doubles, chains: int, words: Words) -> None:
+        """Chains of zeros at the first of the inverse temperatures `betas`."""
+        self.machine, self.words = machine, words
         self.base = base
         self.betas = betas.astype(machine.artifact.dtype).astype(np.float64)
         self.summed = summed_layers(machine)
         self.held = [n for block in machine.artifact.blocks for n in block if n not in self.summed]
         self.own = self.own_at(0)
-        layers = machine.artifact.layers
-        self.s: dict[str, Array] = {n: np.zeros((chains, layers[n].size), machine.artifact.dtype) for n in layers}
-        self.fields = {n: np.zeros_like(s) for n, s in self.s.items()}
+        self.s, self.fields = machine.new_state(chains), machine.new_state(chains)
         self.log_weight = np.zeros(chains)
 
     def own_at(self, k: int) -> dict[str, Array]:
@@ -135,7 +135,7 @@ class _Path:
 
     def draw(self, name: str, k: int) -> None:
         """Draw a layer from its conditional at the k-th inverse temperature, given its coupling field."""
-        key = stream_key(self.seed, "ais", k, name)
+        key = stream_key(self.words[0], *self.words[1:], k, name)
         sample = self.machine.kernels.sample[name]
         sample(self.machine.p, self.fields[name], self.own[name], self.betas[k], key, self.s[name])
 
@@ -182,7 +182,7 @@ def ais(
     data_means: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
 ) -> LogPartition:
-    """log Z by annealed importance sampling from the base to the model.
+    """Log Z by annealed importance sampling from the base to the model.
 
     Args:
         machine: The model with its parameters.
@@ -193,51 +193,65 @@ def ais(
         progress: Called with (steps done, steps) about a hundred times.
     """
     start = time.perf_counter()
-    betas = schedule(temperatures)
-    path = _Path(machine, base_fields(machine, data_means), betas, _checked(chains), seed)
-    for name in path.held:
-        path.draw(name, 0)
-    _run(path, progress)
+    path = _forward(machine, temperatures, chains, (seed, "ais"), base_fields(machine, data_means), progress)
     log_z = path.log_weight + _log_partition_of_base(machine, path.base)
     return _result(log_z, 1, "ais", time.perf_counter() - start, temperatures)
 
 
+def _forward(
+    machine: Machine,
+    temperatures: int,
+    chains: int,
+    words: Words,
+    base: Mapping[str, Array],
+    progress: Progress | None = None,
+) -> _Path:
+    """A path run from draws of the base to the model."""
+    if chains < 2:
+        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
+    path = _Path(machine, base, schedule(temperatures), chains, words)
+    for name in path.held:
+        path.draw(name, 0)
+    _run(path, progress)
+    return path
+
+
 def reverse_ais(
     machine: Machine,
-    starts: Mapping[str, Array],
+    starts: Mapping[str, Array] | None = None,
     *,
     temperatures: int = 14500,
+    chains: int = 100,
     seed: int = 0,
     data_means: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
 ) -> LogPartition:
-    """log Z by annealing from the model to the base: exact draws from the model make it an upper estimate.
+    """Log Z by annealing from the model to the base: from exact draws of the model, an overestimate on average.
 
     Args:
         machine: The model with its parameters.
-        starts: Statistics (chains, size) of every layer, drawn from the model as well as may be.
+        starts: Statistics (chains, size) of every layer, drawn from the model as well as may be; None takes the last
+            states of a forward run of `chains` chains, which are near such draws when its effective sample size is.
         temperatures: Steps of the path.
+        chains: How many, when `starts` is None.
         seed: Of all draws.
         data_means: As for `ais`.
         progress: Called with (steps done, steps) about a hundred times.
 
-    Source: Burda, Grosse and Salakhutdinov (2015); Grosse, Ancha and Roy (2016).
+    Source: Burda, Grosse and Salakhutdinov (2015), "Accurate and conservative estimates of MRF log-likelihood using
+    reverse annealing".
     """
     start = time.perf_counter()
+    base = base_fields(machine, data_means)
+    if starts is None:
+        starts = _forward(machine, temperatures, chains, (seed, "reverse start"), base).s
     chains = len(next(iter(starts.values())))
-    betas = schedule(temperatures)[::-1].copy()
-    path = _Path(machine, base_fields(machine, data_means), betas, _checked(chains), seed)
+    path = _Path(machine, base, schedule(temperatures)[::-1].copy(), chains, (seed, "reverse"))
     for name in path.held:
         path.s[name][:] = starts[name]
     _run(path, progress)
     log_z = _log_partition_of_base(machine, path.base) - path.log_weight
     return _result(log_z, -1, "reverse_ais", time.perf_counter() - start, temperatures)
-
-
-def _checked(chains: int) -> int:
-    if chains < 2:
-        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
-    return chains
 
 
 def _run(path: _Path, progress: Progress | None) -> None:
@@ -250,7 +264,7 @@ def _run(path: _Path, progress: Progress | None) -> None:
 
 
 def _log_partition_of_base(machine: Machine, base: Mapping[str, Array]) -> float:
-    """log Z of the base, less the constants of the model's energy, which the path leaves out."""
+    """Log Z of the base, less the constants of the model's energy, which the path leaves out."""
     total = np.zeros(1)
     for name, own in base.items():
         zero = np.zeros((1, len(own)), machine.artifact.dtype)
@@ -286,6 +300,4 @@ def _result(
             f"be trusted: use more than {temperatures} temperatures"
         )
     lower, upper = (low, high) if sign == 1 else (-high, -low)
-    return LogPartition(
-        sign * value, relative, lower, upper, method, seconds, effective, chains, temperatures, warning
-    )
+    return LogPartition(sign * value, relative, lower, upper, method, seconds, effective, chains, temperatures, warning)

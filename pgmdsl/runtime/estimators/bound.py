@@ -1,4 +1,4 @@
-"""Log-probabilities of cases: exact where the sum is affordable, else their variational bound by mean field.
+"""The variational bound on the log-probability of cases, by mean field.
 
 For q that factorises over the hidden units, each unit of the model's own family with field f and mean m = A'(f),
 
@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.runtime.estimators.exact import LIMIT, layer_constant, log_sums, plan_enumeration, score
-from pgmdsl.runtime.estimators.result import Figure, LogPartition, Side
+from pgmdsl.runtime.estimators.exact import layer_constant, state_score
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[np.floating]
@@ -41,15 +39,6 @@ class Bound:
     log_weight: Doubles
     means: Mapping[str, Array]
     change: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """log p of each case, (cases,), or a lower bound on it: `side` and `method` say which and how."""
-
-    values: Doubles
-    side: Side
-    method: str
 
 
 def mean_field_bound(
@@ -76,21 +65,20 @@ def mean_field_bound(
 
 
 def _bound_of_chunk(machine: Machine, clamped: Mapping[str, Array], sweeps: int, tolerance: float) -> Bound:
-    artifact, kernels = machine.artifact, machine.kernels
     count = len(next(iter(clamped.values())))
-    free = [n for n in artifact.layers if n not in clamped]
-    s = machine.mean_field_start(clamped)
-    fields = {n: np.zeros((count, artifact.layers[n].size), artifact.dtype) for n in free}
-    scale = dict.fromkeys(artifact.layers, 1.0)
+    free = [n for n in machine.layers if n not in clamped]
+    fields = machine.new_state(count, free)
+    s = {**clamped, **machine.new_state(count, free)}
+    machine.bottom_up(s, fields, clamped)
     change = 0.0
-    for _ in range(sweeps):
+    for _ in range(max(1, sweeps)):
         before = {n: s[n].copy() for n in free}
-        kernels.mean_field_sweep(machine.p, s, machine.own, scale, fields, frozenset(clamped))
+        machine.kernels.mean_field_sweep(machine.p, s, machine.own, machine.scale, fields, frozenset(clamped))
         change = max((float(np.abs(s[n] - before[n]).max()) for n in free), default=0.0)
         if change < tolerance:
             break
-    log_weight = mean_field_value(machine, clamped, {n: s[n] for n in free}, fields)
-    return Bound(log_weight, {n: s[n] for n in free}, change)
+    means = {n: s[n] for n in free}
+    return Bound(mean_field_value(machine, clamped, means, fields), means, change)
 
 
 def mean_field_value(
@@ -102,7 +90,7 @@ def mean_field_value(
     means send, so that the value is right before convergence too.
     """
     count = len(next(iter(clamped.values())))
-    out = score(machine, dict(clamped), count)
+    out = state_score(machine, clamped, count)
     present: dict[str, Array] = dict(clamped)
     for name, mean in means.items():
         machine.kernels.log_partition[name](machine.p, fields[name], machine.own[name], 1.0, out)

@@ -3,7 +3,7 @@
 Some discrete layers are enumerated, chosen so that the rest are independent of each other given them; the rest are
 summed (or integrated) analytically by their log-partition functions:
 
-    sum over x of exp(-energy(x)) = sum over e of exp(score(e) + sum over closed layers R of A_R(field_R(e)) - constant_R)
+    sum over x of exp(-energy(x)) = sum over e of exp(score(e) + sum over closed layers R of A_R(field_R(e)) - c_R)
 
 Layers that are clamped, one row a case, only add to scores and fields, so that the same sum gives log p of each case
 times Z, posterior expectations, log Z, and the model's expectations.
@@ -71,7 +71,9 @@ class _Block:
 
 def count_states(layer: ArtifactLayer) -> int:
     """The number of joint states of a discrete layer's units."""
-    return layer.states ** (layer.size // layer.states) if layer.support == "one_hot" else len(layer.values) ** layer.size
+    return (
+        layer.states ** (layer.size // layer.states) if layer.support == "one_hot" else len(layer.values) ** layer.size
+    )
 
 
 def plan_enumeration(artifact: Artifact, clamped: frozenset[str] = frozenset()) -> EnumerationPlan:
@@ -131,7 +133,7 @@ def enumerate_states(artifact: Artifact, names: tuple[str, ...], start: int, sto
 
 
 def log_sums(machine: Machine, clamped: Mapping[str, Array] | None = None, limit: int = LIMIT) -> Doubles:
-    """log of the sum over the free layers of exp(-energy), for each clamped case.
+    """Log of the sum over the free layers of exp(-energy), for each clamped case.
 
     Args:
         machine: The model with its parameters.
@@ -156,7 +158,7 @@ def log_sums(machine: Machine, clamped: Mapping[str, Array] | None = None, limit
 
 
 def exact_log_partition(machine: Machine, limit: int = LIMIT) -> float:
-    """log Z by enumeration. Raises `Error` where it costs more than the limit, with the cost."""
+    """Log Z by enumeration. Raises `Error` where it costs more than the limit, with the cost."""
     return float(log_sums(machine, None, limit)[0])
 
 
@@ -258,13 +260,13 @@ class _Rows:
         """`count` rows, for a table without layers."""
         self.machine, self.plan, self.rows = machine, plan, rows
         self.count = _count(rows) if count is None else count
-        self.score = score(machine, rows, self.count)
+        self.score = state_score(machine, rows, self.count)
         self.fields = {n: machine.coupling(n, rows, self.count) for n in plan.closed}
 
     def block(self, one: dict[str, Array], cases: slice) -> _Block:
         """The rows combined with one joint state of the other layers."""
         machine, dtype = self.machine, self.machine.artifact.dtype
-        log_weight = self.score + score(machine, one, 1)[0]
+        log_weight = self.score + state_score(machine, one, 1)[0]
         if one:
             for name, s in self.rows.items():
                 log_weight += s @ machine.coupling(name, one, 1)[0].astype(np.float64)
@@ -278,15 +280,14 @@ class _Rows:
         return _Block(self.rows, one, own, self.fields, log_weight, cases)
 
 
-def score(machine: Machine, s: Mapping[str, Array], count: int) -> Doubles:
+def state_score(machine: Machine, s: Mapping[str, Array], count: int) -> Doubles:
     """-energy of these layers alone, (count,): own fields, base energies, and the edges among them."""
     out = np.zeros(count)
     done: dict[str, Array] = {}
     for name in s:
-        field = machine.own[name].astype(np.float64)
+        out += s[name] @ machine.own[name].astype(np.float64)
         if done:
-            field = field + machine.coupling(name, done, count)
-        out += np.einsum("ci,...i->c" if field.ndim == 1 else "ci,ci->c", s[name], field)
+            out += np.einsum("ci,ci->c", s[name], machine.coupling(name, done, count), dtype=np.float64)
         base = np.zeros(count)
         machine.kernels.base_energy[name](machine.p, {name: s[name]}, base)
         out -= base

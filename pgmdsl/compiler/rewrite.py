@@ -1,11 +1,12 @@
-"""Formulas rewritten: a tree walked from the top, with some of its nodes replaced."""
+"""Formulas walked, and rewritten: the same tree with some of its nodes replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import assert_never
 
+from pgmdsl.grammar import walk as trees
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -21,6 +22,11 @@ from pgmdsl.grammar.syntax import (
     Text,
     Transpose,
 )
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """Every expression inside this one, itself first."""
+    return (inner for inner, _ in trees.walk(node))
 
 
 def rewrite(node: Expression, change: Callable[[Expression], Expression | None]) -> Expression:

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import sympy
 
 from pgmdsl.compiler.model import Model, Size
-from pgmdsl.compiler.rewrite import rewrite
+from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import (
     Binary,
@@ -30,7 +30,6 @@ from pgmdsl.grammar.syntax import (
     Text,
     Transpose,
 )
-from pgmdsl.grammar.walk import walk
 
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "sigmoid": lambda x: 1 / (1 + sympy.exp(-x)),
@@ -72,8 +71,8 @@ def to_sympy(expression: Expression, sizes: Mapping[str, tuple[Size, ...]] | Non
     Raises:
         Error: for text, a quoted string, or a sum over all states of a layer, which SymPy cannot hold.
     """
-    indices = {n.name for e, _ in walk(expression) if isinstance(e, Index) for n in e.indices if isinstance(n, Name)}
-    bound = {n for e, _ in walk(expression) if isinstance(e, Call) and e.generator for n in e.generator.names}
+    indices = {n.name for e in walk(expression) if isinstance(e, Index) for n in e.indices if isinstance(n, Name)}
+    bound = {n for e in walk(expression) if isinstance(e, Call) and e.generator for n in e.generator.names}
     return _Builder(sizes or {}, frozenset(indices | bound)).build(expression)
 
 
@@ -167,7 +166,7 @@ class _Builder:
     def _range(self, name: str, body: Expression) -> tuple[Any, Any, Any]:
         """The limits of a bound index: those of the axis where the body uses it."""
         last = sympy.Symbol(f"N_{name}", integer=True, positive=True) - 1
-        for entry, _ in walk(body):
+        for entry in walk(body):
             if isinstance(entry, Index) and Name(name) in entry.indices and entry.name in self.sizes:
                 last = size_symbol(self.sizes[entry.name][entry.indices.index(Name(name))]) - 1
                 break

@@ -159,7 +159,7 @@ def escaped(text: str) -> str:
 
 def _fenced(opening: str, text: str, closing: str) -> str:
     r"""Brackets that grow where the text is tall."""
-    tall = re.search(r"\\(sum|prod|frac|left|begin|sqrt)\b", text)
+    tall = re.search(r"\\(sum|prod|frac|left|begin)(?![A-Za-z])", text)
     return rf"\left{opening}{text}\right{closing.strip()}" if tall else f"{opening}{text}{closing}"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from pgmdsl.compiler.notation import ATOM, NEGATIVE, POWER, PRODUCT, RELATION, SUM, Notation, Piece
-from pgmdsl.compiler.rewrite import rewrite
+from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -26,7 +26,6 @@ from pgmdsl.grammar.syntax import (
     Text,
     Transpose,
 )
-from pgmdsl.grammar.walk import walk
 
 
 def typeset(expression: Expression, notation: Notation) -> str:
@@ -211,7 +210,7 @@ class _Walk:
 
 def _free_for(body: Expression, at: Name, bound: str) -> bool:
     """Whether `at` can stand for the bound index: the body neither uses nor binds it, nor binds the index again."""
-    for node, _ in walk(body):
+    for node in walk(body):
         if node == at:
             return False
         if isinstance(node, Call) and node.generator is not None and {at.name, bound} & set(node.generator.names):

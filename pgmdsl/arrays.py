@@ -1,0 +1,160 @@
+"""Users' arrays at the border: checked, flattened, turned into statistics, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.kernels import Kernels
+from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.random import stream_key
+
+Array = NDArray[Any]
+
+
+class Arrays:
+    """The border between users' arrays, of declared shapes, and the runtime's flat statistics."""
+
+    def __init__(self, artifact: Artifact, kernels: Kernels) -> None:
+        """A model's shapes, and the kernels that convert."""
+        self.artifact, self.kernels = artifact, kernels
+        self.dtype = np.dtype(artifact.dtype)
+
+    def known_layers(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names, all of them layers of the model. Raises Error with a hint otherwise."""
+        names = tuple(names)
+        for name in names:
+            if name not in self.artifact.layers:
+                known = list(self.artifact.layers)
+                hint = suggest(name, known) or f"the layers are {', '.join(known)}"
+                raise Error(f"{self.artifact.name} has no layer {name!r}: {hint}")
+        return names
+
+    def parameters(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Parameters of the declared shapes in the model's dtype. Raises Error for a missing, odd or misshapen one."""
+        wanted = self.artifact.parameters
+        for name in params:
+            if name not in wanted:
+                hint = suggest(name, list(wanted)) or f"the parameters are {', '.join(wanted)}"
+                raise Error(f"{self.artifact.name} has no parameter {name!r}: {hint}")
+        out = {}
+        for name, parameter in wanted.items():
+            if name not in params:
+                raise Error(f"the parameter {name} of {self.artifact.name} is missing: give an array {parameter.shape}")
+            value = np.ascontiguousarray(params[name], self.dtype)
+            if value.shape != parameter.shape:
+                raise Error(f"the parameter {name} has shape {value.shape}, but {parameter.shape} is declared")
+            out[name] = value
+        return out
+
+    def machine(self, params: Mapping[str, Array]) -> Machine:
+        """The model with these parameters."""
+        return Machine(self.artifact, self.kernels, self.parameters(params))
+
+    def statistics(
+        self, state: Mapping[str, Array], params: Mapping[str, Array], *, every: bool = False, but: str | None = None
+    ) -> dict[str, Array]:
+        """Statistics (cases, size) of the layers of a state, in file order.
+
+        Args:
+            state: By layer, arrays (cases, *dims); (cases, size) is accepted too.
+            params: The parameters, for layers whose statistic depends on them.
+            every: Whether every layer must be there,
+            but: except for this one.
+
+        Raises:
+            Error: An unknown layer, a missing one, a wrong shape, NaN, or layers with different numbers of cases.
+        """
+        self.known_layers(state)
+        if every:
+            missing = [n for n in self.artifact.layers if n not in state and n != but]
+            if missing:
+                raise Error(f"the state of layer {missing[0]} is missing: give the state of every layer")
+        if not state:
+            raise Error("the state is empty: give at least one layer's")
+        p = self.machine(params).p
+        out: dict[str, Array] = {}
+        for name, layer in self.artifact.layers.items():
+            if name not in state:
+                continue
+            x = np.asarray(state[name])
+            if x.dtype.kind not in "biuf":
+                raise Error(f"the state of {name} has values of type {x.dtype}: give numbers")
+            if x.shape[1:] not in (layer.dims, (layer.size,)) or x.ndim < 2:
+                raise Error(f"the state of {name} has shape {x.shape}: (cases, {', '.join(map(str, layer.dims))}) is needed")
+            flat = np.ascontiguousarray(x.reshape(len(x), layer.size), self.dtype)
+            if not np.isfinite(flat).all():
+                raise Error(f"the state of {name} holds NaN or infinity: missing values are not built yet")
+            out[name] = np.ascontiguousarray(self.kernels.statistic[name](p, flat), self.dtype)
+        counts = {name: len(x) for name, x in out.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} has {n}" for name, n in counts.items())
+            raise Error(f"the layers have different numbers of cases: {listed}")
+        return out
+
+    @staticmethod
+    def cases(s: Mapping[str, Array]) -> int:
+        """How many cases statistics hold."""
+        return len(next(iter(s.values())))
+
+    def state(self, layer: str, machine: Machine, statistics: Array) -> Array:
+        """A layer's statistics (or their means) as states (cases, *dims)."""
+        x = self.kernels.state[layer](machine.p, statistics)
+        return np.asarray(x).reshape(len(x), *self.artifact.layers[layer].dims)
+
+    def completed(
+        self, machine: Machine, state: Mapping[str, Array], params: Mapping[str, Array], seed: int
+    ) -> dict[str, Array]:
+        """Statistics of every layer: those given, and draws from the layer's own field for the rest."""
+        s = self.statistics(state, params)
+        count = self.cases(s)
+        full = machine.new_state(count)
+        for name, out in full.items():
+            if name in s:
+                out[:] = s[name]
+            else:
+                nothing = np.zeros_like(out)
+                machine.sample(name, nothing, stream_key(seed, "start", name), out)
+        return full
+
+    def initial(self, seed: int, data: Mapping[str, Array] | None, base: Path) -> dict[str, Array]:
+        """Parameters to start from, with biases from the data's means where data is given."""
+        from pgmdsl.runtime.parameters import initial_parameters
+
+        means = None
+        if data is not None:
+            means = {}
+            for name, x in data.items():
+                (layer,) = self.known_layers([name])
+                flat = np.asarray(x, np.float64).reshape(len(x), -1)
+                means[layer] = (flat.mean(axis=0), flat.var(axis=0))
+        return initial_parameters(self.artifact, self.kernels, seed, means, base)
+
+    def gradient(
+        self, params: Mapping[str, Array], positive: Mapping[str, Array], negative: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """E_positive[-dE/dtheta] - E_negative[-dE/dtheta], by parameter that is not fixed."""
+        machine = self.machine(params)
+        s, t = self.statistics(positive, params, every=True), self.statistics(negative, params, every=True)
+        out = {}
+        for name, parameter in self.artifact.parameters.items():
+            if parameter.fixed:
+                continue
+            total = np.zeros_like(machine.p[name])
+            if parameter.kind == "weight":
+                self.kernels.weight_statistics[name](s, 1.0 / self.cases(s), False, total)
+                self.kernels.weight_statistics[name](t, -1.0 / self.cases(t), True, total)
+            else:
+                for layer in self.artifact.layers.values():
+                    if layer.bias == name:
+                        factor = self.kernels.own_factor[layer.name](machine.p)
+                        mean = s[layer.name].mean(axis=0, dtype=np.float64) - t[layer.name].mean(axis=0, dtype=np.float64)
+                        total += (factor * mean).astype(self.dtype)
+            out[name] = total.reshape(parameter.shape)
+        return out

@@ -1,0 +1,105 @@
+"""`pgmc train` and `resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from pgmdsl.cli.common import DATA, FILE, JSON, SEED, SIZES, echo_json, parse_pairs, parse_sizes
+from pgmdsl.grammar.diagnostics import Error
+
+if TYPE_CHECKING:
+    from pgmdsl.run import Run
+
+
+@click.command("train")
+@FILE
+@SIZES
+@DATA
+@click.option("--test", "test", multiple=True, metavar="LAYER=PATH", help="Hold this file out for the final figures.")
+@click.option("--valid", metavar="SHARE|PATH", help="Hold out this share of the rows, or this file, and watch it.")
+@click.option("--weights", metavar="PATH", help="Case weights, one a row.")
+@click.option("--init", "init", type=click.Path(path_type=Path), help="Start from the parameters of this run.")
+@click.option("--freeze", multiple=True, metavar="NAME", help="Keep this parameter as it starts.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's directory, which must not exist.")
+@click.option("--no-eval", is_flag=True, help="Skip the figures at the end.")
+@SEED
+@JSON
+def train_command(
+    file: Path,
+    sizes: tuple[str, ...],
+    data: tuple[str, ...],
+    test: tuple[str, ...],
+    valid: str | None,
+    weights: str | None,
+    init: Path | None,
+    freeze: tuple[str, ...],
+    dtype: Literal["float32", "float64"],
+    output: Path | None,
+    no_eval: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the model of FILE as its train block says, into a new run directory under runs/.
+
+    Ctrl-C saves a checkpoint; `pgmc resume RUN` goes on from it, bit for bit.
+    """
+    from pgmdsl.run import compile_for_data, load_run, start_run
+
+    given = parse_pairs(data, "--data")
+    model = compile_for_data(file, parse_sizes(sizes), given, dtype)
+    run = start_run(
+        model,
+        given or None,
+        _share(valid),
+        parse_pairs(test, "--test") or None,
+        weights,
+        load_run(init) if init else None,
+        freeze,
+        output,
+        seed,
+        None,
+    )
+    finish(run, no_eval, as_json)
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--no-eval", is_flag=True, help="Skip the figures at the end.")
+@JSON
+def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
+    """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
+    from pgmdsl.run import resume_run
+
+    finish(resume_run(run, None), no_eval, as_json)
+
+
+def finish(run: Run, no_eval: bool, as_json: bool) -> None:
+    """Print the figures of a finished run, and where the run, its sample sheet and its curves are."""
+    from pgmdsl.cli.show import print_figures
+
+    pictures = run.draw_pictures()
+    evaluation = None if no_eval else run.evaluation(progress=True)
+    if as_json:
+        answer = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}
+        echo_json(answer | (evaluation.as_json() if evaluation else {}))
+        return
+    if evaluation:
+        print_figures(evaluation)
+    click.echo(f"run      {run.directory}")
+    for name, path in pictures.items():
+        click.echo(f"{name:<8} {path}")
+
+
+def _share(text: str | None) -> float | str | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        if not Path(text.partition(":")[0]).exists():
+            raise Error(f"--valid {text}: give a share of the rows such as 0.1, or an existing file") from None
+        return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
@@ -74,7 +75,13 @@ def suggest(word: str, known: list[str]) -> str | None:
 
 
 def render(source: Source, diagnostic: Diagnostic) -> str:
-    """The diagnostic as text: code, message, place, the source line with its first bad place underlined, help."""
+    """The diagnostic as text: code, message, place, the source line with its first bad place underlined, help.
+
+    Of a source without text (a file that cannot be read) there is no line to show.
+    """
+    if not source.text:
+        head = f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"
+        return f"{head}\n  = help: {diagnostic.help}" if diagnostic.help else head
     line, column = source.line_column(diagnostic.span.start)
     text = source.line_text(line)
     width = max(1, min(diagnostic.span.end - diagnostic.span.start, len(text) - column + 1))
@@ -90,6 +97,28 @@ def render(source: Source, diagnostic: Diagnostic) -> str:
     if diagnostic.help:
         out.append(f"{gutter} = help: {diagnostic.help}")
     return "\n".join(out)
+
+
+def as_json(source: Source, diagnostics: Sequence[Diagnostic]) -> list[dict[str, str | int | None]]:
+    """The diagnostics as plain data: lines and columns are 1-based, the end is the first place after the span."""
+    out: list[dict[str, str | int | None]] = []
+    for diagnostic in diagnostics:
+        line, column = source.line_column(diagnostic.span.start)
+        end_line, end_column = source.line_column(diagnostic.span.end)
+        out.append(
+            {
+                "code": diagnostic.code,
+                "severity": diagnostic.severity,
+                "message": diagnostic.message,
+                "help": diagnostic.help,
+                "file": source.name,
+                "line": line,
+                "column": column,
+                "end_line": end_line,
+                "end_column": end_column,
+            }
+        )
+    return out
 
 
 def _window(text: str, column: int, width: int = 120) -> tuple[str, int]:

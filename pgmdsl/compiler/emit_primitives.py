@@ -1,0 +1,88 @@
+"""The text of the primitives that a generated file needs, taken from the modules that hold them."""
+
+from __future__ import annotations
+
+import ast
+from importlib import resources
+from itertools import pairwise
+from typing import Literal
+
+
+def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32", "float64"]) -> tuple[str, str]:
+    """Import lines and primitives, in order, that `body` and the public functions `roots` use directly or not."""
+    texts = [_text(name) for name in ("primitives_base", f"primitives_{dtype}", "primitives")]
+    statements = [(text, node) for text in texts for node in ast.parse(text).body]
+    imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    defined = {name: (text, node) for text, node in statements for name in _defines(node)}
+    needed = _reachable(_uses(ast.parse(body)) | set(roots), {name: node for name, (_, node) in defined.items()})
+    pieces = [_segment(*defined[name]) for name in defined if name in needed]
+    lines = sorted({_import(node, needed) for node in imports} - {""}, key=_import_order)
+    return "\n".join(lines), _join(pieces)
+
+
+def _text(module: str) -> str:
+    return resources.files("pgmdsl.compiler").joinpath(f"{module}.py").read_text(encoding="utf-8")
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    """The names that a top-level statement defines."""
+    match node:
+        case ast.FunctionDef(name=name):
+            return [name]
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if name != "__all__":
+            return [name]
+        case _:
+            return []
+
+
+def _uses(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _reachable(roots: set[str], defined: dict[str, ast.stmt]) -> set[str]:
+    """The names used by the roots, and by what those are defined by, and so on."""
+    needed, todo = set(roots), list(roots)
+    while todo:
+        found = _uses(defined[name]) if (name := todo.pop()) in defined else set()
+        todo += found - needed
+        needed |= found
+    return needed
+
+
+def _segment(text: str, node: ast.stmt) -> str:
+    """The source lines of a statement, with its decorators and the comments just above it."""
+    lines = text.split("\n")
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    start = min([node.lineno, *(d.lineno for d in decorators)]) - 1
+    while lines[start - 1].startswith("#"):
+        start -= 1
+    return "\n".join(lines[start : node.end_lineno])
+
+
+def _join(pieces: list[str]) -> str:
+    """Functions apart by two blank lines, assignments that follow each other by none."""
+    out = pieces[0]
+    for before, piece in pairwise(pieces):
+        both_short = "def " not in before and "def " not in piece
+        out += ("\n" if both_short else "\n\n\n") + piece
+    return out
+
+
+def _import(node: ast.Import | ast.ImportFrom, needed: set[str]) -> str:
+    """The import line with the names that are needed, or nothing; imports within the package are left out."""
+    names = [alias for alias in node.names if (alias.asname or alias.name) in needed]
+    shown = ", ".join(a.name if a.asname is None else f"{a.name} as {a.asname}" for a in names)
+    match node:
+        case ast.ImportFrom(module=str(module)) if module.startswith("pgmdsl."):
+            return ""
+        case ast.ImportFrom(module=str(module)) if shown:
+            return f"from {module} import {shown}"
+        case ast.Import() if shown:
+            return f"import {shown}"
+        case _:
+            return ""
+
+
+def _import_order(line: str) -> tuple[bool, str]:
+    module = line.split()[1]
+    return module.split(".")[0] not in ("math", "typing"), module

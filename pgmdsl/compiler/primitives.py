@@ -1,0 +1,136 @@
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+"""Source embedded in every generated file: matrix products, bits, and the fused optimiser steps.
+
+Written against float32 here; a generated float64 file has the same text after the float64 functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pgmdsl.compiler.primitives_base import KERNEL
+from pgmdsl.compiler.primitives_float32 import Real, gemm, uniform
+
+Array = NDArray[Any]
+
+
+def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees their transposes: out' = alpha b' a' + ...."""
+    done = gemm(alpha, b.T, a.T, beta, out.T, overwrite_c=1)
+    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+
+
+def multiply_transposed(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """Set out = alpha a b' + beta out."""
+    done = gemm(alpha, b.T, a.T, beta, out.T, trans_a=1, overwrite_c=1)
+    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+
+
+def multiply_outer(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """Set out = alpha a' b + beta out."""
+    done = gemm(alpha, b.T, a.T, beta, out.T, trans_b=1, overwrite_c=1)
+    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+
+
+@njit(**KERNEL)
+def fill_bits(levels: Array, key: np.uint64, out: Array) -> None:
+    """Set out[i, j] = 1 where a uniform number is below levels[i, j], else 0."""
+    for i in range(out.shape[0]):
+        probabilities, bits = levels[i], out[i]
+        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
+        for j in range(out.shape[1]):
+            u = uniform(np.uint64(counter + np.uint64(j)))
+            bits[j] = Real(1.0) if u < probabilities[j] else Real(0.0)
+
+
+def draw_bits(levels: Array, key: int, out: Array) -> None:
+    """Bits with these probabilities: `levels` and `out` (cases, size), `key` a uint64 counter base."""
+    with np.errstate(over="ignore"):
+        fill_bits(levels, np.uint64(key), out)
+
+
+@njit(**KERNEL)
+def step_flat(w: Array, velocity: Array, gradient: Array, rate: Real, momentum: Real, decay: Real) -> None:
+    """One pass of `momentum_step` over vectors."""
+    for i in range(w.size):
+        t = momentum * velocity[i] + rate * (gradient[i] - decay * w[i])
+        velocity[i] = t
+        w[i] += t
+
+
+def momentum_step(w: Array, velocity: Array, gradient: Array, rate: float, momentum: float, decay: float) -> None:
+    """Set velocity = momentum velocity + rate (gradient - decay w); w = w + velocity. Arrays of one shape."""
+    step_flat(w.reshape(-1), velocity.reshape(-1), gradient.reshape(-1), Real(rate), Real(momentum), Real(decay))
+
+
+@njit(**KERNEL)
+def step_centred(
+    w: Array,
+    velocity: Array,
+    gradient: Array,
+    mean_a: Array,
+    mean_b: Array,
+    delta_a: Array,
+    delta_b: Array,
+    rate: Real,
+    momentum: Real,
+    decay: Real,
+    row_shift: Array,
+    column_shift: Array,
+) -> None:
+    """One pass of `centred_step`."""
+    for i in range(w.shape[0]):
+        row, speeds, slopes = w[i], velocity[i], gradient[i]
+        mean, delta, total = mean_a[i], delta_a[i], Real(0.0)
+        for j in range(w.shape[1]):
+            slope = slopes[j] - mean * delta_b[j] - delta * mean_b[j] - decay * row[j]
+            t = momentum * speeds[j] + rate * slope
+            speeds[j] = t
+            row[j] += t
+            total += t * mean_b[j]
+            column_shift[j] += t * mean
+        row_shift[i] += total
+
+
+def centred_step(
+    w: Array,
+    velocity: Array,
+    gradient: Array,
+    mean_a: Array,
+    mean_b: Array,
+    delta_a: Array,
+    delta_b: Array,
+    rate: float,
+    momentum: float,
+    decay: float,
+    row_shift: Array,
+    column_shift: Array,
+) -> None:
+    """A step along the centred gradient of a weight (rows of layer a, columns of layer b).
+
+    With the offsets mean_a (rows,), mean_b (columns,) and the differences of the two phases' means delta_a, delta_b,
+
+        velocity = momentum velocity + rate (gradient - mean_a delta_b' - delta_a mean_b' - decay w);  w += velocity
+        row_shift += velocity mean_b;  column_shift += velocity' mean_a
+
+    The shifts are what the biases lose so that the centred biases stay. Source: Melchior, Fischer and Wiskott (2016),
+    "How to center deep Boltzmann machines".
+    """
+    numbers = (Real(rate), Real(momentum), Real(decay))
+    step_centred(w, velocity, gradient, mean_a, mean_b, delta_a, delta_b, *numbers, row_shift, column_shift)
+
+
+@njit(**KERNEL)
+def average_flat(average: Array, w: Array, weight: Real) -> None:
+    """One pass of `average_step` over vectors."""
+    for i in range(w.size):
+        average[i] += weight * (w[i] - average[i])
+
+
+def average_step(average: Array, w: Array, weight: float) -> None:
+    """Set average = average + weight (w - average). Arrays of one shape."""
+    average_flat(average.reshape(-1), w.reshape(-1), Real(weight))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.ais import Progress, ais, reverse_ais
-from pgmdsl.runtime.estimators.evaluate import Scores, evaluate, score_cases
+from pgmdsl.runtime.estimators.bound import Scores, evaluate, score_cases
 from pgmdsl.runtime.estimators.exact import LIMIT, exact_log_partition, exact_statistics, plan_enumeration
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
 from pgmdsl.runtime.machine import Machine

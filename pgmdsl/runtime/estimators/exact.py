@@ -289,7 +289,7 @@ def state_score(machine: Machine, s: Mapping[str, Array], count: int) -> Doubles
         if done:
             out += np.einsum("ci,ci->c", s[name], machine.coupling(name, done, count), dtype=np.float64)
         base = np.zeros(count)
-        machine.kernels.base_energy[name](machine.p, {name: s[name]}, base)
+        machine.kernels.base_energy[name](machine.p, s[name], base)
         out -= base
         done[name] = s[name]
     return out
@@ -302,7 +302,7 @@ def layer_constant(machine: Machine, name: str) -> float:
     """
     out = np.zeros(1)
     zero = np.zeros((1, machine.artifact.layers[name].size), machine.artifact.dtype)
-    machine.kernels.base_energy[name](machine.p, {name: zero}, out)
+    machine.kernels.base_energy[name](machine.p, zero, out)
     return float(out[0])
 
 

@@ -1,0 +1,45 @@
+"""Random models through the whole compiler, with Numba's compilation on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from random_models import RandomModel
+
+from pgmdsl.compiler.driver import compile_source
+from pgmdsl.grammar.source import Source
+from pgmdsl.runtime.kernels import load_kernels
+from pgmdsl.runtime.machine import Machine
+
+
+@contextmanager
+def plain_python() -> Iterator[None]:
+    """Within it kernels are loaded as plain Python: slow loops, but nothing to compile."""
+    before = numba.config.DISABLE_JIT
+    numba.config.DISABLE_JIT = 1
+    try:
+        yield
+    finally:
+        numba.config.DISABLE_JIT = before
+
+
+def compile_machine(text: str, parameters: dict[str, NDArray[np.floating]], dtype: str, jit: bool) -> Machine:
+    """A model file with these parameters, (size, size) and (size,), ready to run."""
+    artifact = compile_source(Source("random.ebm", text), {}, dtype).artifact
+    shaped = {
+        name: np.ascontiguousarray(np.reshape(parameters[name], p.shape), dtype=dtype)
+        for name, p in artifact.parameters.items()
+    }
+    if jit:
+        return Machine(artifact, load_kernels(artifact), shaped)
+    with plain_python():
+        return Machine(artifact, load_kernels(artifact), shaped)
+
+
+def random_machine(model: RandomModel, dtype: str, jit: bool = False) -> Machine:
+    """The machine of a random model."""
+    return compile_machine(model.text, model.oracle.parameters, dtype, jit)

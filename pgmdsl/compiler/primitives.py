@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
-    """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees their transposes: out' = alpha b' a' + ...."""
+    """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees the transposes, out' = alpha b' a'."""
     done = gemm(alpha, b.T, a.T, beta, out.T, overwrite_c=1)
     assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
 

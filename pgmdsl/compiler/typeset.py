@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from pgmdsl.compiler.notation import ATOM, GREEK, POWER, PRODUCT, Notation, Piece, name_parts
-from pgmdsl.compiler.typeset_walk import typeset
+from pgmdsl.compiler.typeset_walk import typeset, typeset_terms
 from pgmdsl.grammar.syntax import Expression
 
 _SUBSCRIPTS = str.maketrans("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
@@ -31,6 +31,11 @@ def unicode_text(expression: Expression) -> str:
 def unicode_name(name: str) -> str:
     """A name with its trailing number as a subscript: `W₁`."""
     return Unicode().named(name)
+
+
+def unicode_terms(expression: Expression) -> list[str]:
+    """The terms of a sum with their signs, between which a line may break."""
+    return typeset_terms(expression, Unicode())
 
 
 class Unicode(Notation):

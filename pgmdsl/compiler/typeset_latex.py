@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from pgmdsl.compiler.notation import GREEK, POWER, PRODUCT, RELATION, Notation, Piece, name_parts
-from pgmdsl.compiler.typeset_walk import typeset
+from pgmdsl.compiler.typeset_walk import typeset, typeset_terms
 from pgmdsl.grammar.syntax import Expression
 
 _OWN_NAMES = {"energy": "E", "log_joint": r"\log p^{*}", "bound": r"\mathcal{L}", "rest": r"\mathrm{rest}"}
@@ -33,6 +33,16 @@ _ESCAPES = {
 def latex(expression: Expression) -> str:
     r"""The formula in LaTeX, for math mode: `\sigma\left(a_{1,j} + \sum_{i} W_{1,ij} v_{i}\right)`."""
     return typeset(expression, Latex())
+
+
+def latex_name(name: str) -> str:
+    """A name with its trailing number as a subscript: `W_{1}`."""
+    return Latex().named(name)
+
+
+def latex_terms(expression: Expression) -> list[str]:
+    """The terms of a sum with their signs, between which a line may break."""
+    return typeset_terms(expression, Latex())
 
 
 class Latex(Notation):

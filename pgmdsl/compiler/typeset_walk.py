@@ -33,16 +33,9 @@ def typeset(expression: Expression, notation: Notation) -> str:
     return _Walk(notation).piece(expression).text
 
 
-def additive_terms(expression: Expression) -> list[tuple[bool, Expression]]:
-    """The terms of a sum from left to right, each with whether it is subtracted: the places where a line may break."""
-    match expression:
-        case Binary("+" | "-" as op, left, right):
-            tail = additive_terms(right) if op == "+" else [(True, right)]
-            return additive_terms(left) + tail
-        case Negate(Binary("*" | "/" | "^") | Call() | Index() | Name() | Number() as operand):
-            return [(True, operand)]
-        case _:
-            return [(False, expression)]
+def typeset_terms(expression: Expression, notation: Notation) -> list[str]:
+    """The terms of a sum, each with its sign: joined by spaces they are the whole. A line may break between them."""
+    return _Walk(notation).terms(expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,19 @@ class _Walk:
                 return self._call(node)
             case _:
                 assert_never(node)
+
+    def terms(self, node: Expression) -> list[str]:
+        """The terms of a sum, the sign of every one but the first set off by a space."""
+        match node:
+            case Binary("-", left, right):
+                return [*self.terms(left), f"{self.notation.minus} {self._at(right, PRODUCT)}"]
+            case Binary("+", left, right):
+                first, *others = self.terms(right)
+                minus = self.notation.minus
+                signed = f"{minus} {first.removeprefix(minus)}" if first.startswith(minus) else f"+ {first}"
+                return [*self.terms(left), signed, *others]
+            case _:
+                return [self._at(node, SUM)]
 
     def _at(self, node: Expression, level: int) -> str:
         """The formula's text, in parentheses if it binds less tightly than `level`."""

@@ -1,0 +1,197 @@
+"""A phase's settings with their values: what the checked expressions of a `train` block say to the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pgmdsl.compiler.model import PhaseSpec
+from pgmdsl.compiler.values import evaluate
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.grammar.syntax import (
+    Binary,
+    Call,
+    Compare,
+    Conditional,
+    Expression,
+    Name,
+    Negate,
+    Set,
+)
+
+CLOCK = frozenset({"epoch", "step", "progress"})
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A value that may change while a phase runs."""
+
+    name: str
+    expression: Expression
+    sizes: Mapping[str, float]
+    constant: float | None
+
+    @classmethod
+    def of(cls, name: str, expression: Expression, sizes: Mapping[str, float]) -> Schedule:
+        """The schedule of an expression, evaluated once if it is constant."""
+        fixed = None if CLOCK & _names(expression) else evaluate(expression, sizes)
+        return cls(name, expression, sizes, fixed)
+
+    def at(self, epoch: int, step: int, progress: float) -> float:
+        """The value at a step. Raises `Error` where it is not finite, or negative."""
+        if self.constant is not None:
+            return self.constant
+        try:
+            value = evaluate(self.expression, {**self.sizes, "epoch": epoch, "step": step, "progress": progress})
+        except Error as problem:
+            raise Error(f"{self.name} at epoch {epoch}, step {step}: {problem}; mend it in the train block") from None
+        if value < 0:
+            raise Error(
+                f"{self.name} is {value:g} at epoch {epoch}, step {step}, and may not be negative; mend it in the train block"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Positive:
+    """How hidden states follow from data: `exact`, `mean_field` or `gibbs` with its number of sweeps."""
+
+    kind: Literal["exact", "mean_field", "gibbs"]
+    sweeps: int = 0
+
+
+@dataclass(frozen=True)
+class Negative:
+    """Where the model's own states come from: `cd`, `pcd`, `gibbs` with sweeps, or `exact`; `chains` for pcd."""
+
+    kind: Literal["cd", "pcd", "gibbs", "exact"]
+    sweeps: int = 0
+    chains: int = 0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Stop after so many epochs without a better value of a metric (None: the model's usual one)."""
+
+    epochs: int
+    metric: str | None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of one phase; exactly one of `epochs` and `updates` is set."""
+
+    epochs: int | None
+    updates: int | None
+    batch: int
+    rate: Schedule
+    momentum: Schedule
+    decay: Schedule
+    centering: bool
+    average: float
+    freeze: frozenset[str]
+    stop: Patience | None
+    positive: Positive
+    negative: Negative
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """How many steps the phase has."""
+        return self.updates if self.updates is not None else (self.epochs or 1) * steps_per_epoch
+
+
+def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
+    """The settings of a checked phase, in which every setting with a default is present."""
+    settings, names = phase.settings, {n: float(v) for n, v in sizes.items()}
+
+    def schedule(name: str) -> Schedule:
+        return Schedule.of(name, settings[name], names)
+
+    batch = _whole("batch", settings["batch"], names)
+    average = evaluate(settings["average"], names) if "average" in settings else 0.0
+    return Recipe(
+        epochs=_whole("epochs", settings["epochs"], names) if "epochs" in settings else None,
+        updates=_whole("updates", settings["updates"], names) if "updates" in settings else None,
+        batch=batch,
+        rate=schedule("rate"),
+        momentum=schedule("momentum"),
+        decay=schedule("decay"),
+        centering=_is_on(settings["centering"]),
+        average=average,
+        freeze=_frozen(settings.get("freeze")),
+        stop=_patience(settings.get("stop"), names),
+        positive=_positive(settings.get("positive", Name("exact")), names),
+        negative=_negative(settings["negative"], batch, names),
+    )
+
+
+def _names(node: Expression) -> set[str]:
+    match node:
+        case Name(name):
+            return {name}
+        case Negate(operand):
+            return _names(operand)
+        case Binary(_, left, right) | Compare(_, left, right):
+            return _names(left) | _names(right)
+        case Conditional(value, condition, otherwise):
+            return _names(value) | _names(condition) | _names(otherwise)
+        case Call(_, arguments):
+            return {name for argument in arguments for name in _names(argument)}
+        case _:
+            return set()
+
+
+def _whole(what: str, node: Expression, names: Mapping[str, float]) -> int:
+    value = evaluate(node, names)
+    if value < 1 or value != int(value):
+        raise Error(f"{what} is {value:g}, where a whole number of at least 1 is needed; mend it in the train block")
+    return int(value)
+
+
+def _is_on(node: Expression) -> bool:
+    return isinstance(node, Name) and node.name == "on"
+
+
+def _frozen(node: Expression | None) -> frozenset[str]:
+    members = node.members if isinstance(node, Set) else () if node is None else (node,)
+    return frozenset(m.name for m in members if isinstance(m, Name))
+
+
+def _patience(node: Expression | None, names: Mapping[str, float]) -> Patience | None:
+    match node:
+        case Call("patience", (epochs,)):
+            return Patience(_whole("patience", epochs, names), None)
+        case Call("patience", (epochs, Name(metric))):
+            return Patience(_whole("patience", epochs, names), metric)
+        case _:
+            return None
+
+
+def _sweeps(node: Expression, names: Mapping[str, float]) -> tuple[str, int, dict[str, int]]:
+    """A method's name, its number of sweeps (0 without one), and its keyword arguments."""
+    if isinstance(node, Name):
+        return node.name, 0, {}
+    if not isinstance(node, Call):
+        raise AssertionError(f"the checker let {node} pass as a method")
+    sweeps, keywords = 0, {}
+    for argument in node.arguments:
+        match argument:
+            case Compare("=", Name(key), value):
+                keywords[key] = _whole(key, value, names)
+            case _:
+                sweeps = _whole(node.function, argument, names)
+    return node.function, sweeps, keywords
+
+
+def _positive(node: Expression, names: Mapping[str, float]) -> Positive:
+    kind, sweeps, _ = _sweeps(node, names)
+    if kind == "exact" or kind == "mean_field" or kind == "gibbs":
+        return Positive(kind, sweeps)
+    raise AssertionError(f"the checker let positive = {kind} pass")
+
+
+def _negative(node: Expression, batch: int, names: Mapping[str, float]) -> Negative:
+    kind, sweeps, keywords = _sweeps(node, names)
+    if kind == "cd" or kind == "pcd" or kind == "gibbs" or kind == "exact":
+        return Negative(kind, sweeps, keywords.get("chains", batch))
+    raise AssertionError(f"the checker let negative = {kind} pass")

@@ -1,0 +1,99 @@
+"""Files written whole or not at all, and arrays in safetensors files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.grammar.diagnostics import Error
+
+Array = NDArray[Any]
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one in its folder: afterwards it is the old one or the new one, whole.
+
+    Raises:
+        Error: the disk is full or the folder cannot be written to; the old file is as it was.
+    """
+    write_all(path.parent, {path.name: content})
+
+
+def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write several files of a folder, all to temporary names first, then renamed in this order.
+
+    Raises:
+        Error: as `write_atomic`; then no file has changed, unless the machine fails between two renames.
+    """
+    temporary = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
+    try:
+        for name, content in files.items():
+            with temporary[name].open("wb") as stream:
+                _write(stream, content)
+        for name in files:
+            temporary[name].replace(folder / name)
+        _sync_folder(folder)
+    except OSError as problem:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+        raise disk_error(folder, problem, sum(map(len, files.values()))) from None
+
+
+def disk_error(folder: Path, problem: OSError, size: int) -> Error:
+    """What a failed write means, as one paragraph."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Error(
+            f"{folder}: the disk is full: {max(1, size // 1_000_000)} MB could not be written. What was there before is "
+            "intact; make room and go on with `pgmc resume`, or choose another folder with --out"
+        )
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Error(f"{folder}: nothing may be written here ({problem.strerror}); choose another folder with --out")
+    return Error(f"{folder}: writing failed ({problem.strerror or problem}); what was there before is intact")
+
+
+def _write(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def pack_tensors(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """Arrays and metadata in the safetensors format."""
+    from safetensors.numpy import save
+
+    return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata)))
+
+
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and metadata of a safetensors file.
+
+    Raises:
+        Error: the file is missing, cut short, or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise Error(f"{path}: there is no such file of {what}; name a run directory or a .safetensors file") from None
+    except (SafetensorError, OSError) as problem:
+        raise Error(
+            f"{path}: this is no whole file of {what}: it is cut short, damaged, or of another format ({problem}); copy it "
+            "again, or start from an intact run"
+        ) from None

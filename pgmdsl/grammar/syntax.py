@@ -325,8 +325,12 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A parsed model file: its statements in order, and every comment with its place."""
+    """A parsed model file: its statements in order, and every comment with its place.
+
+    `unread` are the names in statements that could not be parsed: that they are declared nowhere is no news.
+    """
 
     statements: tuple[Statement, ...]
     comments: tuple[Comment, ...] = ()
+    unread: frozenset[str] = frozenset()
     span: Span = _place()

@@ -32,12 +32,15 @@ _EDGE_SIGNS = frozenset({"-", "<", ">", "=", "==", "~", "*", *EDGE_OPERATORS})
 
 
 def check_statement(statement: Statement, diagnostics: Diagnostics) -> Statement | None:
-    """The statement, or None after reporting reserved names, `==` for an event, or nesting that is too deep."""
-    before = len(diagnostics.found)
+    """The statement, after reporting reserved names in it.
+
+    None after reporting what later stages cannot work with: `==` for an event, or nesting that is too deep.
+    """
     for name in _declared(statement):
         if name.name in RESERVED:
             help = f"choose another name, for example {name.name}_1"
             diagnostics.add("E016", name.span, f"{name.name} is a reserved word of the language", help)
+    before = len(diagnostics.found)
     for expression in expressions(statement):
         check_expression(expression, diagnostics)
     return statement if len(diagnostics.found) == before else None

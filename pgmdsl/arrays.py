@@ -14,6 +14,7 @@ from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.random import stream_key
+from pgmdsl.runtime.sampling import to_states
 
 Array = NDArray[Any]
 
@@ -105,8 +106,7 @@ class Arrays:
 
     def state(self, layer: str, machine: Machine, statistics: Array) -> Array:
         """A layer's statistics (or their means) as states (cases, *dims)."""
-        x = self.kernels.state[layer](machine.p, statistics)
-        return np.asarray(x).reshape(len(x), *self.artifact.layers[layer].dims)
+        return to_states(machine, {layer: statistics})[layer]
 
     def completed(
         self, machine: Machine, state: Mapping[str, Array], params: Mapping[str, Array], seed: int
@@ -125,16 +125,11 @@ class Arrays:
 
     def initial(self, seed: int, data: Mapping[str, Array] | None, base: Path) -> dict[str, Array]:
         """Parameters to start from, with biases from the data's means where data is given."""
+        from pgmdsl.runtime.data import open_data
         from pgmdsl.runtime.parameters import initial_parameters
 
-        means = None
-        if data is not None:
-            means = {}
-            for name, x in data.items():
-                (layer,) = self.known_layers([name])
-                flat = np.asarray(x, np.float64).reshape(len(x), -1)
-                means[layer] = (flat.mean(axis=0), flat.var(axis=0))
-        return initial_parameters(self.artifact, self.kernels, seed, means, base)
+        cases = None if data is None else open_data(self.artifact, data, valid=0.0, test=0.0, base=base).train
+        return initial_parameters(self.artifact, self.kernels, seed, data=cases, base=base)
 
     def gradient(
         self, params: Mapping[str, Array], positive: Mapping[str, Array], negative: Mapping[str, Array]

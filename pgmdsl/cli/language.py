@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pgmdsl.cli.common import FILE, JSON, SIZES, echo_json, parse_sizes, writing
+from pgmdsl.cli.common import FILE, JSON, SIZES, echo_json, parse_sizes
 from pgmdsl.grammar.diagnostics import Diagnostics, render
 from pgmdsl.grammar.diagnostics import as_json as json_of
 from pgmdsl.grammar.read import read_source
@@ -62,9 +62,9 @@ def fmt_command(files: tuple[Path, ...], only_check: bool) -> None:
         if only_check:
             click.echo(f"{path}: would be laid out anew")
         else:
-            from pgmdsl.runtime.rundir import write_atomically
+            from pgmdsl.runtime.tensors import write_atomic
 
-            writing(path, lambda path=path, text=text: write_atomically(path, text.encode()))
+            write_atomic(path, text.encode())
             click.echo(f"{path}: laid out anew")
     sys.exit(1 if only_check and changed else 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -103,13 +103,17 @@ def _verify_roles(declarations: Sequence[LayerDeclaration], file: File, scope: S
         scope.record(MistakeError("E034", declarations[0].span, "this model has no visible layer", help))
 
 
-def _warn_alone(layers: Iterable[Layer], joins: Sequence[EdgeDeclaration], scope: Scope) -> None:
-    """Warn of layers without edges, counting edges that are not understood."""
-    joined = {layer.name for join in joins for layer in join.layers} | scope.broken
+def _warn_alone(layers: Collection[Layer], joins: Sequence[EdgeDeclaration], scope: Scope) -> None:
+    """Warn of layers without edges, unless a name in an edge is unknown and may be meant to be theirs."""
+    joined = {layer.name for join in joins for layer in join.layers}
+    if not joined <= scope.declared.keys():
+        return
+    joined |= scope.broken
     for layer in layers:
         if layer.name not in joined:
             message = f"{layer.name} has no edges, so it is independent of all other layers"
-            help = f"join it to another layer, for example {layer.name} -- h" if layer.name != "h" else None
+            other = next((other.name for other in layers if other.role != layer.role), None)
+            help = f"join it to another layer, for example {layer.name} -- {other}" if other else None
             scope.diagnostics.warn("W001", layer.span, message, help)
 
 
@@ -123,5 +127,5 @@ def _check_checks(
             help = 'say where the formula stands, for example "Hinton (2010), eq. 7"'
             scope.record(MistakeError("E086", check.title.span, "this check has an empty title", help))
         if check.greedy is not None and check.greedy.name not in hidden:
-            scope.record(MistakeError.unknown(check.greedy.name, check.greedy.span, "hidden layer", hidden))
+            scope.record(MistakeError.unknown(check.greedy.name, check.greedy.span, "is not a hidden layer", hidden))
     return tuple(checks)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
+from pgmdsl.compiler.check_parameters import check_options, path_of
 from pgmdsl.compiler.model import DataSpec, Layer
 from pgmdsl.compiler.units import UNITS
 from pgmdsl.compiler.values import evaluate
-from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.grammar.syntax import Call, DataBlock, Expression, Name, Option, Text
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.grammar.syntax import Call, DataBlock, Expression, Name, Text
 
 ENTRIES = {
     "file": 'a quoted file name, "x.npy" or "x.npz:key", relative to the model file',
@@ -31,15 +33,13 @@ def check_data(
     found: dict[str, DataSpec] = {}
     for block in blocks:
         with scope.recorded():
+            name = block.layer.name
             layer = _layer_of(block, names, layers)
-            entries = _entries_of(block)
-            if block.layer.name in found:
-                message = f"{block.layer.name} has a data block already"
-                raise MistakeError("E083", block.layer.span, message, "one block says everything about a layer")
-            spec = _spec_of(block, layer, entries)
-            if block.layer.name == WEIGHTS or layer is not None:
-                found[block.layer.name] = spec
-                _verify_same_share(block, found)
+            if name in found:
+                help = "one block says everything about a layer"
+                raise MistakeError("E083", block.layer.span, f"{name} has a data block already", help)
+            found[name] = _spec_of(block, layer, scope)
+            _verify_shares(block, found)
     return tuple(found.values())
 
 
@@ -50,7 +50,7 @@ def _layer_of(block: DataBlock, names: Sequence[str], layers: Mapping[str, Layer
         return None
     visible = [layer.name for layer in layers.values() if layer.role == "visible"]
     if name not in names:
-        raise MistakeError.unknown(name, block.layer.span, "layer", [*visible, WEIGHTS])
+        raise MistakeError.unknown(name, block.layer.span, "is not a layer", [*visible, WEIGHTS])
     layer = layers.get(name)
     if layer is not None and layer.role != "visible":
         help = f"data is for visible layers: {', '.join(visible)}" if visible else "data is for visible layers"
@@ -58,45 +58,35 @@ def _layer_of(block: DataBlock, names: Sequence[str], layers: Mapping[str, Layer
     return layer
 
 
-def _entries_of(block: DataBlock) -> dict[str, Option]:
+def _spec_of(block: DataBlock, layer: Layer | None, scope: Scope) -> DataSpec:
+    """The block's entries; every mistake in them is reported."""
     known = ["file"] if block.layer.name == WEIGHTS else list(ENTRIES)
-    found: dict[str, Option] = {}
-    for entry in block.entries:
-        key = entry.key
-        if key.name not in known:
-            help = suggest(key.name, known) or f"the entries are {', '.join(known)}"
-            raise MistakeError("E081", key.span, f"{key.name} is not an entry of data {block.layer.name}", help)
-        if key.name in found:
-            raise MistakeError("E056", key.span, f"{key.name} is given twice", "keep one of them")
-        found[key.name] = entry
-    return found
+    spec = DataSpec(block.layer.name, None)
+    for key, entry in check_options(block.entries, known, f"data {block.layer.name} block", scope).items():
+        with scope.recorded():
+            spec = _with_entry(spec, key, entry.value, layer)
+    return spec
 
 
-def _spec_of(block: DataBlock, layer: Layer | None, entries: Mapping[str, Option]) -> DataSpec:
-    bits, threshold = _bits_of(entries["bits"].value, layer) if "bits" in entries else (None, 0.5)
-    valid = _share_of(entries["valid"].value) if "valid" in entries else None
-    test = _share_of(entries["test"].value) if "test" in entries else None
-    shares = [share for share in (valid, test) if isinstance(share, float)]
-    if sum(shares) >= 1:
-        place = entries["test"].value.span
-        raise MistakeError("E082", place, "valid and test together leave no rows to train on", "make them smaller")
-    return DataSpec(
-        layer=block.layer.name,
-        file=_file_of(entries["file"].value) if "file" in entries else None,
-        scale=_scale_of(entries["scale"].value) if "scale" in entries else 1.0,
-        bits=bits,
-        threshold=threshold,
-        valid=valid,
-        test=test,
-    )
+def _with_entry(spec: DataSpec, key: str, value: Expression, layer: Layer | None) -> DataSpec:
+    match key:
+        case "file":
+            return replace(spec, file=_file_of(value))
+        case "scale":
+            return replace(spec, scale=_scale_of(value))
+        case "bits":
+            bits, threshold = _bits_of(value, layer)
+            return replace(spec, bits=bits, threshold=threshold)
+        case "valid":
+            return replace(spec, valid=_share_of(value))
+        case _:
+            return replace(spec, test=_share_of(value))
 
 
 def _file_of(node: Expression) -> str:
     if not isinstance(node, Text):
         raise MistakeError("E082", node.span, "a file name stands in quotes", 'for example file = "digits.npz:images"')
-    if not node.value.strip() or "\0" in node.value:
-        raise MistakeError("E082", node.span, "this file name is empty or has a null character", 'for example "x.npy"')
-    return node.value
+    return path_of(node, "E082")
 
 
 def _scale_of(node: Expression) -> float:
@@ -109,10 +99,8 @@ def _scale_of(node: Expression) -> float:
 def _number_of(node: Expression) -> float:
     try:
         return evaluate(node, {})
-    except Error as problem:
-        raise MistakeError(
-            "E082", node.span, f"this is not a number: {problem}", "write a number, such as 1/255"
-        ) from None
+    except Error:
+        raise MistakeError("E082", node.span, "this is not a number", "write a number, such as 1/255") from None
 
 
 def _bits_of(node: Expression, layer: Layer | None) -> tuple[Bits, float]:
@@ -139,13 +127,21 @@ def _share_of(node: Expression) -> float | str:
     return value
 
 
-def _verify_same_share(block: DataBlock, found: Mapping[str, DataSpec]) -> None:
-    """Raise `MistakeError` where this block holds out other rows than another one: rows belong together."""
+def _verify_shares(block: DataBlock, found: Mapping[str, DataSpec]) -> None:
+    """Raise `MistakeError` where this block leaves nothing to train on, or holds out other rows than another one."""
     this = found[block.layer.name]
+    place = {entry.key.name: entry.value.span for entry in block.entries}
+    shares = [share for share in (this.valid, this.test) if isinstance(share, float)]
+    if sum(shares) >= 1:
+        message = "valid and test together leave no rows to train on"
+        raise MistakeError("E082", place["test"], message, "make them smaller")
     for other in found.values():
         for key, mine, theirs in (("valid", this.valid, other.valid), ("test", this.test, other.test)):
-            if mine is None or theirs is None or (isinstance(mine, str) and isinstance(theirs, str)) or mine == theirs:
-                continue
-            place = next(entry.value.span for entry in block.entries if entry.key.name == key)
-            message = f"data {other.layer} and data {this.layer} hold out different rows: {key} is {theirs} and {mine}"
-            raise MistakeError("E084", place, message, "rows of several layers belong together: state one share")
+            both = mine is not None and theirs is not None
+            if both and mine != theirs and not (isinstance(mine, str) and isinstance(theirs, str)):
+                message = (
+                    f"data {other.layer} and data {this.layer} hold out different rows as {key}: {theirs} and {mine}"
+                )
+                raise MistakeError(
+                    "E084", place[key], message, "rows belong together by position: state the same twice"
+                )

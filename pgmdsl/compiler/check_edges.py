@@ -46,7 +46,7 @@ def weight_name(declaration: EdgeDeclaration) -> Identifier:
 def _verify_layers(declaration: EdgeDeclaration, names: Sequence[str], scope: Scope) -> None:
     """Report every name of the edge that is no layer; raise for the last."""
     mistakes = [
-        MistakeError.unknown(layer.name, layer.span, "layer", names)
+        MistakeError.unknown(layer.name, layer.span, "is not a layer", names)
         for layer in declaration.layers
         if layer.name not in names
     ]
@@ -85,7 +85,7 @@ def _check_edge(
     if transposed:
         lower, upper = upper, lower
     options = clause.options if clause else ()
-    initial, fixed = initial_of("weight", options, WEIGHT_START, from_data=False)
+    initial, fixed = initial_of("weight", options, WEIGHT_START, False, parameters.scope)
     parameters.add(Use("weight", weight, (lower, upper), initial, fixed, options, transposed))
     if isinstance(lower.unit.support, Real) and isinstance(upper.unit.support, Real):
         first, second = declaration.layers
@@ -105,7 +105,7 @@ def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
         first, second = edge.layers
         if (first, second, edge.weight) in seen:
             scope.diagnostics.warn(
-                "W003",
+                "W002",
                 edge.span,
                 f"this edge with {edge.weight} stands twice, so its energy counts twice",
                 "leave one out, or give it a weight of its own",

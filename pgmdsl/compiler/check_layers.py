@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
-from pgmdsl.compiler.check_parameters import Parameters, Use, constant_of, initial_of, path_of, verify_options
+from pgmdsl.compiler.check_parameters import Parameters, Use, check_options, constant_of, initial_of, path_of
 from pgmdsl.compiler.model import Initial, Layer, Size
 from pgmdsl.compiler.sizes import Values, size_of, verify_positive
 from pgmdsl.compiler.units import PLANNED_UNITS, UNITS, Unit
 from pgmdsl.grammar.diagnostics import suggest
-from pgmdsl.grammar.syntax import Identifier, LayerDeclaration, Name, Option, Text, UnitDeclaration
+from pgmdsl.grammar.syntax import Expression, Identifier, LayerDeclaration, Name, Text, UnitDeclaration
 
 MOST_AXES = 8
 
@@ -112,28 +112,24 @@ def _note_parameters(
     declaration: LayerDeclaration, bias: Identifier | None, layer: Layer, scope: Scope, parameters: Parameters
 ) -> None:
     """Note the uses of the layer's bias and of its sigma."""
-    with scope.recorded():
-        verify_options(declaration.options, layer.unit.options, layer.unit.name)
-        if layer.sigma is not None:
+    stated = check_options(declaration.options, layer.unit.options, f"{layer.unit.name} layer", scope)
+    if layer.sigma is not None:
+        with scope.recorded():
+            initial = _sigma_start(stated["sigma"].value if "sigma" in stated else None, layer)
             sigma = Identifier(layer.sigma, span=declaration.name.span)
-            initial = _sigma_start(declaration.options, layer)
             parameters.add(Use("sigma", sigma, (layer,), initial, fixed=True))
-    with scope.recorded():
-        visible = layer.role == "visible"
-        options = declaration.bias.options if declaration.bias else ()
-        if bias is not None:
-            default = Initial("data") if visible else Initial("constant", 0.0)
-            initial, fixed = initial_of("bias", options, default, from_data=visible)
-            parameters.add(Use("bias", bias, (layer,), initial, fixed, options))
-        elif options:
-            raise MistakeError(
-                "E042", options[0].span, "bias none takes no options", "name the bias, or leave them out"
-            )
+    options = declaration.bias.options if declaration.bias else ()
+    if bias is None:
+        check_options(options, (), "layer without bias", scope)
+        return
+    visible = layer.role == "visible"
+    default = Initial("data") if visible else Initial("constant", 0.0)
+    initial, fixed = initial_of("bias", options, default, visible, scope)
+    parameters.add(Use("bias", bias, (layer,), initial, fixed, options))
 
 
-def _sigma_start(options: Sequence[Option], layer: Layer) -> Initial:
+def _sigma_start(value: Expression | None, layer: Layer) -> Initial:
     """The standard deviations of a Gaussian layer: 1 unless its options say otherwise. Raises `MistakeError`."""
-    value = next((option.value for option in options if option.key.name == "sigma"), None)
     match value:
         case None:
             return Initial("constant", 1.0)

@@ -18,7 +18,7 @@ def verify_limits(
     layers: Mapping[str, Layer], parameters: Mapping[str, Parameter], values: Values, place: Span, scope: Scope
 ) -> None:
     """Report arrays and models too large to hold: an array above 2^31 numbers, parameters or a batch above 64 GiB."""
-    found = len(scope.diagnostics.found)
+    refused: set[str] = set()
     for layer in layers.values():
         units = count_of(layer.dims, values)
         if units is not None and units * CASES > MOST_MEMORY:
@@ -26,18 +26,20 @@ def verify_limits(
                 f"{layer.name} has {units} units: a batch of {CASES} cases would need {show_memory(CASES * units)}"
             )
             _refuse(message, layer.span, scope)
+            refused.add(layer.name)
     total = 0
     for parameter in parameters.values():
         numbers = count_of(parameter.shape, values)
         if numbers is None:
             continue
         total += numbers
-        if numbers > MOST_NUMBERS:
+        if numbers > MOST_NUMBERS and parameter.layers not in {(name,) for name in refused}:
+            refused.add(parameter.name)
             names = ", ".join(parameter.layers)
             shape = show_axes((layers[name] for name in parameter.layers), values)
             message = f"{parameter.name} has shape ({names}) = {shape}: it would need {show_memory(numbers)}"
             _refuse(message, parameter.span, scope)
-    if total > MOST_MEMORY and len(scope.diagnostics.found) == found:
+    if total > MOST_MEMORY and not refused:
         _refuse(f"the parameters of this model would need {show_memory(total)}", place, scope)
 
 

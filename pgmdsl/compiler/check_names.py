@@ -1,4 +1,4 @@
-"""Names of a model file: which are reserved, which are taken, and what was meant by one that is unknown."""
+"""Names of a model file: which are taken, and what was meant by one that is unknown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from pgmdsl.grammar.diagnostics import Diagnostics, suggest
 from pgmdsl.grammar.source import Source, Span
 from pgmdsl.grammar.syntax import File, Identifier
-from pgmdsl.grammar.words import RESERVED
-
-TAKEN = RESERVED | {"weights"}  # `data weights { ... }` gives case weights
 
 
 class MistakeError(Exception):
@@ -25,11 +22,11 @@ class MistakeError(Exception):
         self.name: str | None = None
 
     @classmethod
-    def unknown(cls, name: str, span: Span, what: str, known: Iterable[str]) -> MistakeError:
-        """The mistake that `name` is not a `what`, with the closest of the known names or a list of them."""
+    def unknown(cls, name: str, span: Span, problem: str, known: Iterable[str]) -> MistakeError:
+        """The mistake that `name` has this problem ("is not a layer"), with what may be meant instead."""
         names = list(known)
         listed = f"known here: {', '.join(names)}" if 0 < len(names) <= 12 else None
-        mistake = cls("E011", span, f"{name} is not a {what}", suggest(name, names) or listed)
+        mistake = cls("E011", span, f"{name} {problem}", suggest(name, names) or listed)
         mistake.name = name
         return mistake
 
@@ -70,11 +67,13 @@ class Scope:
         return True
 
     def verify_free(self, name: str, place: Span, what: str) -> None:
-        """Raise `MistakeError` for a name that is reserved or that another declaration has."""
-        if name in TAKEN:
-            raise MistakeError(
-                "E030", place, f"{name} is a word of the language, so no {what} can have it", f"for example {name}1"
-            )
+        """Raise `MistakeError` for a name that another declaration has, or that says something else in a data block.
+
+        The parser sees to the reserved words.
+        """
+        if name == "weights" and what == "layer":
+            message = "a layer cannot be called weights, because data weights { ... } gives the cases' weights"
+            raise MistakeError("E030", place, message, "choose another name")
         if name in self.declared:
             other, first = self.declared[name]
             line, _ = self.diagnostics.source.line_column(first.start)

@@ -140,58 +140,56 @@ def _show(use: Use, values: Values | None) -> str:
 # --- options ----------------------------------------------------------------------------------------------
 
 
-def initial_of(kind: Kind, options: Sequence[Option], default: Initial, from_data: bool) -> tuple[Initial, bool]:
-    """How a parameter with these options starts, and whether it stays so.
+def initial_of(
+    kind: Kind, options: Sequence[Option], default: Initial, from_data: bool, scope: Scope
+) -> tuple[Initial, bool]:
+    """How a parameter with these options starts, and whether it stays so; every mistake in them is reported.
 
-    `from_data` where `init = data` has a meaning: the bias of a visible layer. Raises `MistakeError`.
+    `from_data` where `init = data` has a meaning: the bias of a visible layer.
     """
-    known = (*_OPTIONS, *PLANNED_OPTIONS[kind])
-    verify_options(options, known, kind)
-    stated = {option.key.name: option for option in options}
+    found = default, False
+    stated = check_options(options, (*_OPTIONS, *PLANNED_OPTIONS[kind]), kind, scope)
     for key, option in stated.items():
-        if key in PLANNED_OPTIONS[kind]:
-            raise MistakeError("E909", option.key.span, f"the {kind} option {key} is not built yet", _planned_help(key))
-    if len(stated) == 2:
-        raise MistakeError(
-            "E043",
-            stated["init"].span,
-            "a fixed parameter stays as it is fixed",
-            f"leave out init, or fixed, of this {kind}",
-        )
-    if "fixed" in stated:
-        return _fixed(stated["fixed"].value), True
-    if "init" in stated:
-        return _start(kind, stated["init"].value, from_data), False
-    return default, False
+        with scope.recorded():
+            if key in PLANNED_OPTIONS[kind]:
+                message = f"the {kind} option {key} is not built yet"
+                raise MistakeError("E909", option.key.span, message, _planned_help(key))
+            found = (_fixed(option.value), True) if key == "fixed" else (_start(kind, option.value, from_data), False)
+    if stated.keys() >= set(_OPTIONS):
+        help = f"leave out init, or fixed, of this {kind}"
+        scope.record(MistakeError("E043", stated["init"].span, "a fixed parameter stays as it is fixed", help))
+    return found
 
 
-def verify_options(options: Sequence[Option], known: Sequence[str], what: str) -> None:
-    """Raise `MistakeError` for an option that `what` does not have, or that stands twice."""
-    seen: set[str] = set()
+def check_options(options: Sequence[Option], known: Sequence[str], what: str, scope: Scope) -> dict[str, Option]:
+    """The options by key; one that `what` does not have, or that stands twice, is reported."""
+    found: dict[str, Option] = {}
     for option in options:
         key = option.key.name
         if key not in known:
-            listed = f"{what} has the options {', '.join(known)}" if known else f"{what} has no options"
-            raise MistakeError(
-                "E042", option.key.span, f"{key} is not an option of {what}", suggest(key, [*known]) or listed
+            help = suggest(key, [*known]) or (
+                f"it takes {', '.join(known)}" if known else "leave it out: it takes none"
             )
-        if key in seen:
-            raise MistakeError("E056", option.key.span, f"{key} is given twice", "keep one of them")
-        seen.add(key)
+            scope.record(MistakeError("E042", option.key.span, f"{key} is not an option of a {what}", help))
+        elif key in found:
+            scope.record(MistakeError("E056", option.key.span, f"{key} is given twice", "keep one of them"))
+        else:
+            found[key] = option
+    return found
 
 
 def constant_of(node: Expression, what: str) -> float:
     """The value of a constant expression of numbers. Raises `MistakeError` for anything else."""
     try:
         return evaluate(node, {})
-    except Error as problem:
-        raise MistakeError("E043", node.span, f"{what} is not a number: {problem}", "write a number") from None
+    except Error:
+        raise MistakeError("E043", node.span, f"{what} is not a number", "write a number, such as 0.5") from None
 
 
-def path_of(node: Text) -> str:
-    """The path in a quoted file name. Raises `MistakeError` if there is none."""
+def path_of(node: Text, code: str = "E043") -> str:
+    """The path in a quoted file name. Raises `MistakeError`, with this code, if there is none."""
     if not node.value.strip() or "\0" in node.value:
-        raise MistakeError("E043", node.span, "this file name is empty or has a null character", 'for example "w.npy"')
+        raise MistakeError(code, node.span, "this file name is empty or has a null character", 'for example "w.npy"')
     return node.value
 
 

@@ -82,7 +82,7 @@ def _target_of(phase: Phase, model: Model) -> str | None:
         )
     uppers = [stage.upper for stage in greedy_stages(model)]
     if target.name not in model.layers:
-        raise MistakeError.unknown(target.name, target.span, "layer", uppers)
+        raise MistakeError.unknown(target.name, target.span, "is not a layer", uppers)
     if target.name not in uppers:
         message = f"{target.name} is not a hidden layer with neighbours below it, so greedy has nothing to train there"
         raise MistakeError("E054", target.span, message, f"it can train {', '.join(uppers)}")
@@ -145,8 +145,8 @@ def _warn_unreached(phase: Phase, model: Model, scope: Scope) -> None:
     unreached = untrained_by_greedy(model)
     if phase.kind.name == "greedy" and phase.target is None and unreached:
         scope.diagnostics.warn(
-            "W004",
+            "W003",
             phase.kind.span,
-            f"greedy pretraining leaves {', '.join(unreached)} as it starts: no hidden layer has it below",
+            f"greedy pretraining does not train {', '.join(unreached)}: the upper layer of its edge is visible",
             "the earlier layer in the file is the lower: declare visible layers before the hidden layers they join",
         )

@@ -20,6 +20,7 @@ from pgmdsl.grammar.syntax import (
     Number,
     Set,
 )
+from pgmdsl.grammar.walk import walk
 
 CLOCK = ("epoch", "step", "progress")
 """Names that change while a phase runs: `epoch` and `step` from 0 in each phase, `progress` from 0 to 1."""
@@ -84,7 +85,7 @@ def verify_parameters(node: Expression, context: Context) -> None:
         if not isinstance(member, Name):
             raise MistakeError("E052", member.span, "freeze takes names of parameters", "for example freeze = W1, b")
         if member.name not in context.parameters:
-            raise MistakeError.unknown(member.name, member.span, "parameter", context.parameters)
+            raise MistakeError.unknown(member.name, member.span, "is not a parameter", context.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _verify_names(node: Expression, known: tuple[str, ...]) -> None:
             pass
         case Name(name):
             if name not in known:
-                raise MistakeError.unknown(name, node.span, "name that has a value in a setting", known)
+                raise MistakeError.unknown(name, node.span, "has no value here", known)
         case Negate(operand):
             _verify_names(operand, known)
         case Binary(_, left, right):
@@ -169,22 +170,11 @@ def _value_at(node: Expression, context: Context, clock: Mapping[str, float]) ->
         return None
     try:
         return evaluate(node, {**sizes, **clock})
-    except Error as problem:
+    except Error:
         when = f" at {', '.join(f'{k} = {v:g}' for k, v in clock.items())}" if clock else ""
-        raise MistakeError("E052", node.span, f"{problem}{when}", "for example 1/(epoch + 1) for 1/epoch") from None
+        help = "for example 1/(epoch + 1) for 1/epoch"
+        raise MistakeError("E052", node.span, f"this has no finite value{when}", help) from None
 
 
 def _names_in(node: Expression) -> set[str]:
-    match node:
-        case Name(name):
-            return {name}
-        case Negate(operand):
-            return _names_in(operand)
-        case Binary(_, left, right) | Compare(_, left, right):
-            return _names_in(left) | _names_in(right)
-        case Conditional(value, condition, otherwise):
-            return _names_in(value) | _names_in(condition) | _names_in(otherwise)
-        case Call(_, arguments):
-            return set().union(*(_names_in(argument) for argument in arguments))
-        case _:
-            return set()
+    return {part.name for part, _ in walk(node) if isinstance(part, Name)}

@@ -77,9 +77,10 @@ class Size:
         parts = []
         for powers, coefficient in sorted(self.terms, key=lambda t: (not t[0], t[0])):
             factors = [n if p == 1 else f"{n}^{p}" for n, p in powers]
-            if coefficient != 1 or not factors:
-                factors.insert(0, str(coefficient))
-            parts.append("*".join(factors))
+            if coefficient.numerator != 1 or not factors:
+                factors.insert(0, str(coefficient.numerator))
+            divisor = f"/{coefficient.denominator}" if coefficient.denominator != 1 else ""
+            parts.append("*".join(factors) + divisor)
         return " + ".join(parts).replace("+ -", "- ") or "0"
 
 

@@ -17,30 +17,23 @@ _MOST_TERMS = 100
 _HIGHEST_POWER = 8
 
 
-def size_of(node: Expression, known: Iterable[str]) -> Size:
-    """The expression as a polynomial in the sizes `known`.
+def size_of(node: Expression, known: Iterable[str], problem: str = "is not a size of the model line") -> Size:
+    """The expression as a polynomial in the sizes `known`; `problem` is what is said of another name.
 
     Raises `MistakeError` for a name that is no size, and for what is not arithmetic that stays a polynomial.
     """
-    names = tuple(known)
-    try:
-        return _polynomial(node, names)
-    except RecursionError:
-        raise MistakeError("E035", node.span, "this size is nested too deeply", "write its value") from None
-
-
-def _polynomial(node: Expression, known: tuple[str, ...]) -> Size:
+    known = tuple(known)
     match node:
         case Number():
             return Size.number(_exact(node))
         case Name(name) if name in known:
             return Size.name(name)
         case Name(name):
-            raise MistakeError.unknown(name, node.span, "size of the model line", known)
+            raise MistakeError.unknown(name, node.span, problem, known)
         case Negate(operand):
-            return _bounded(_polynomial(operand, known) * Size.number(-1), node.span)
+            return _bounded(size_of(operand, known, problem) * Size.number(-1), node.span)
         case Binary(op, left, right):
-            a, b = _polynomial(left, known), _polynomial(right, known)
+            a, b = size_of(left, known, problem), size_of(right, known, problem)
             return _bounded(_arithmetic(op, a, b, right.span), node.span)
         case _:
             raise MistakeError(
@@ -75,11 +68,11 @@ def _arithmetic(op: str, a: Size, b: Size, place: Span) -> Size:
 
 
 def _exact(node: Number) -> Fraction:
-    """The number's value, refused before the exact arithmetic of `1e999999999` takes all memory."""
-    value = float(node.text)
-    if len(node.text) > 40 or (value != 0 and not 1e-15 <= value <= _LARGEST):
-        raise MistakeError("E038", node.span, f"{_short(node.text)} is no possible size", f"at most {_LARGEST:.0e}")
-    return Fraction(node.text) if value else Fraction(0)
+    """The number's value, refused before exact arithmetic with `1e300` grows without bound."""
+    value = node.value
+    if value > _LARGEST or value.denominator > _LARGEST:
+        raise MistakeError("E038", node.span, f"{node.text} is no possible size", f"a size is at most {_LARGEST:.0e}")
+    return value
 
 
 def _bounded(size: Size, place: Span) -> Size:
@@ -90,10 +83,6 @@ def _bounded(size: Size, place: Span) -> Size:
     if large:
         raise MistakeError("E038", place, "this size is far too large or too involved", "write a smaller one")
     return size
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 24 else text[:20] + "..."
 
 
 def value_of(size: Size, values: Values) -> Fraction | None:
@@ -138,7 +127,9 @@ def check_sizes(
         for name in overrides:
             if name not in {size.name.name for size in sizes}:
                 scope.record(
-                    MistakeError.unknown(name, declaration.name.span, f"size of model {declaration.name.name}", values)
+                    MistakeError.unknown(
+                        name, declaration.name.span, f"is not a size of model {declaration.name.name}", values
+                    )
                 )
     return values
 
@@ -146,7 +137,9 @@ def check_sizes(
 def _declared_value(size: SizeDeclaration, values: Values, overrides: Mapping[str, int]) -> int | None:
     name = size.name.name
     earlier = [other for other in values if other != name]
-    default = size_of(size.default, earlier) if size.default is not None else None
+    default = (
+        size_of(size.default, earlier, f"is not a size that stands before {name}") if size.default is not None else None
+    )
     if name in overrides:
         given = overrides[name]
         if isinstance(given, bool) or not isinstance(given, int):

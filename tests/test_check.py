@@ -1,0 +1,241 @@
+"""What the semantic check makes of sound files: sizes, shapes, parameters, data, phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgmdsl.compiler.check import check_model
+from pgmdsl.compiler.model import DataSpec, Edge, Initial, Model, Size
+from pgmdsl.compiler.settings import PHASES, settings_of
+from pgmdsl.compiler.sizes import size_of
+from pgmdsl.grammar.diagnostics import Diagnostics
+from pgmdsl.grammar.formula import format_expression
+from pgmdsl.grammar.parse import parse_expression, parse_file
+from pgmdsl.grammar.source import Source
+from pgmdsl.grammar.syntax import Binary, Expression, Name, Negate, Number
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.ebm"))
+TIED = """
+model Tied(D, F = 3, G = 2*F + 1)
+visible v : gaussian[D, 2](sigma = data) bias b(init = 0.5)
+hidden  h : spin[F] bias a(fixed = "a.npy")
+hidden  g : spin[F] bias a
+visible y : softmax[2, G] bias none
+v -- h : W(init = normal(0.1))
+g -- v : W'
+h -- g
+y -- g : U(fixed = -1)
+h -- v : Q
+"""
+
+
+def model_of(text: str, overrides: Mapping[str, int] | None = None) -> Model:
+    source = Source("model.ebm", text)
+    diagnostics = Diagnostics(source)
+    model = check_model(source, parse_file(source, diagnostics), diagnostics, overrides or {})
+    assert not diagnostics.found
+    assert model is not None
+    return model
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_sound(path: Path) -> None:
+    assert model_of(path.read_text(encoding="utf-8")).phases
+
+
+def test_sizes() -> None:
+    assert model_of(TIED).sizes == {"D": None, "F": 3, "G": 7}
+    assert model_of(TIED, {"D": 4, "F": 5}).sizes == {"D": 4, "F": 5, "G": 11}
+    assert model_of(TIED, {"D": 4, "G": 2}).sizes == {"D": 4, "F": 3, "G": 2}
+
+
+def test_layers_and_edges() -> None:
+    model = model_of(TIED)
+    assert list(model.layers) == ["v", "h", "g", "y"]
+    v, y = model.layers["v"], model.layers["y"]
+    assert (v.role, v.unit.name, v.dims, v.bias, v.sigma) == (
+        "visible",
+        "gaussian",
+        (Size.name("D"), Size.number(2)),
+        "b",
+        "sigma_v",
+    )
+    assert (y.bias, y.sigma) == (None, None)
+    edges = [(edge.layers, edge.weight) for edge in model.edges]
+    # The layers of W' stand in the order of the weight's axes.
+    wanted = [(("v", "h"), "W"), (("v", "g"), "W"), (("h", "g"), "W_h_g"), (("y", "g"), "U"), (("h", "v"), "Q")]
+    assert edges == wanted
+    assert isinstance(model.edges[0], Edge)
+
+
+def test_parameters() -> None:
+    model = model_of(TIED)
+    D, F, G, two = Size.name("D"), Size.name("F"), Size.name("G"), Size.number(2)
+    found = {p.name: (p.kind, p.layers, p.shape, p.initial, p.fixed) for p in model.parameters.values()}
+    assert found == {
+        "W": ("weight", ("v", "h"), (D, two, F), Initial("normal", 0.1), False),
+        "W_h_g": ("weight", ("h", "g"), (F, F), Initial("normal", 0.01), False),
+        "U": ("weight", ("y", "g"), (two, G, F), Initial("constant", -1.0), True),
+        "Q": ("weight", ("h", "v"), (F, D, two), Initial("normal", 0.01), False),
+        "b": ("bias", ("v",), (D, two), Initial("constant", 0.5), False),
+        "a": ("bias", ("h",), (F,), Initial("file", text="a.npy"), True),
+        "sigma_v": ("sigma", ("v",), (D, two), Initial("data"), True),
+    }
+    assert list(model.parameters)[:4] == ["W", "W_h_g", "U", "Q"]
+
+
+def test_a_primed_use_may_come_first() -> None:
+    text = "model X(D = 3, F = 2)\nvisible v : binary[D]\nhidden h : binary[F]\nhidden g : binary[F]\n"
+    model = model_of(text + "h -- v : W'\nv -- h : U\nv -- g : W")
+    assert model.parameters["W"].layers == ("v", "g")
+    assert [edge.layers for edge in model.edges] == [("v", "h"), ("v", "h"), ("v", "g")]
+
+
+def test_default_biases() -> None:
+    model = model_of("model X\nvisible v : binary[2]\nhidden h : gaussian[3](sigma = 1/2)\nv -- h\n")
+    assert model.parameters["b_v"].initial == Initial("data")
+    assert model.parameters["b_h"].initial == Initial("constant", 0.0)
+    assert model.parameters["sigma_h"].initial == Initial("constant", 0.5)
+    assert model.parameters["sigma_h"].fixed
+
+
+def test_data() -> None:
+    text = """
+model X
+visible v : binary[2]
+visible y : softmax[3]
+hidden  h : binary[2]
+v -- h
+y -- h
+data v { file = "a.npz:x", scale = 1/16, bits = threshold(0.3), valid = 0.1, test = "t.npy" }
+data y { valid = 0.1 }
+data weights { file = "w.npy" }
+"""
+    assert model_of(text).data == (
+        DataSpec("v", "a.npz:x", 1 / 16, "threshold", 0.3, 0.1, "t.npy"),
+        DataSpec("y", None, valid=0.1),
+        DataSpec("weights", "w.npy"),
+    )
+
+
+def test_phases() -> None:
+    text = """
+model X(D = 3, F = 2)
+visible v : binary[D]
+hidden  h : binary[F]
+hidden  g : binary[F]
+v -- h : W
+h -- g : U
+train {
+  updates = 10*F, momentum = 0.5 if epoch < 5 else 0.9, average = 0.9
+  greedy g { epochs = 5, freeze = W }
+  fit { batch = 2*D, freeze = W, b_v, stop = patience(3, bound), rate = 0.1/(1 + step/100), negative = gibbs(F) }
+}
+"""
+    greedy, fit = model_of(text).phases
+    assert (greedy.kind, greedy.target, fit.kind, fit.target) == ("greedy", "g", "fit", None)
+    shown = [{key: format_expression(value) for key, value in phase.settings.items()} for phase in (greedy, fit)]
+    assert shown[0] == {
+        "epochs": "5",
+        "batch": "100",
+        "rate": "0.05",
+        "momentum": "0.5 if epoch < 5 else 0.9",
+        "decay": "0",
+        "centering": "on",
+        "freeze": "W",
+        "negative": "cd(1)",
+    }
+    assert shown[1] == {
+        "updates": "10*F",
+        "batch": "2*D",
+        "rate": "0.1/(1 + step/100)",
+        "momentum": "0.5 if epoch < 5 else 0.9",
+        "decay": "0",
+        "centering": "on",
+        "average": "0.9",
+        "freeze": "{W, b_v}",
+        "stop": "patience(3, bound)",
+        "positive": "mean_field(10)",
+        "negative": "gibbs(F)",
+    }
+
+
+def test_positive_is_exact_where_hidden_layers_are_not_joined() -> None:
+    text = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h\ntrain { fit { } }"
+    assert model_of(text).phases[0].settings["positive"] == Name("exact")
+
+
+def test_defaults_have_the_form_they_document() -> None:
+    text = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h\ntrain { %s }"
+    for kind in PHASES:
+        rows = [row for row in settings_of(kind).values() if row.default is not None]
+        stated = ", ".join(f"{row.name} = {format_expression(row.deep or row.default)}" for row in rows)
+        model_of(text % f"{kind} {{ {stated} }}")
+
+
+# --- sizes as polynomials ---------------------------------------------------------------------------------
+
+NAMES = ("A", "B", "C")
+
+
+def _expressions() -> st.SearchStrategy[Expression]:
+    leaves = st.sampled_from(NAMES).map(Name) | st.integers(0, 5).map(lambda n: Number(str(n)))
+
+    def extend(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+        return (
+            st.builds(Negate, inner)
+            | st.builds(Binary, st.sampled_from("+-*"), inner, inner)
+            | st.builds(lambda a, n: Binary("/", a, Number(str(n))), inner, st.integers(1, 4))
+        )
+
+    return st.recursive(leaves, extend, max_leaves=7)
+
+
+def _value(node: Expression, at: Mapping[str, int]) -> Fraction:
+    match node:
+        case Number():
+            return node.value
+        case Name(name):
+            return Fraction(at[name])
+        case Negate(operand):
+            return -_value(operand, at)
+        case Binary(op, left, right):
+            a, b = _value(left, at), _value(right, at)
+            return a + b if op == "+" else a - b if op == "-" else a * b if op == "*" else a / b
+    raise AssertionError(node)
+
+
+@given(_expressions(), st.fixed_dictionaries({name: st.integers(1, 50) for name in NAMES}))
+def test_a_size_is_its_expression(node: Expression, at: dict[str, int]) -> None:
+    size = size_of(node, NAMES)
+    assert size.evaluate(at) == _value(node, at)
+    assert size_of(parse_expression(str(size)), NAMES) == size
+
+
+@given(_expressions(), _expressions())
+def test_sizes_are_equal_when_they_are_for_all_values(one: Expression, other: Expression) -> None:
+    """Polynomials of so few terms that agree on this grid of points are the same."""
+    grid = [{"A": a, "B": a * 37 + 1, "C": a * a * 1009 + 3} for a in range(1, 30)]
+    same = all(_value(one, at) == _value(other, at) for at in grid)
+    assert (size_of(one, NAMES) == size_of(other, NAMES)) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("2*F", "F + F", True), ("(F + 1)^2", "F^2 + 2*F + 1", True), ("F", "D", False), ("F/2 + F/2", "F", True)],
+)
+def test_shapes_are_compared_symbolically(one: str, other: str, same: bool) -> None:
+    source = Source(
+        "model.ebm",
+        f"model X(D = 4, F = 4)\nvisible v : binary[{one}]\nvisible w : binary[{other}]\nhidden h : binary[3]\n"
+        "v -- h : W\nw -- h : W\n",
+    )
+    diagnostics = Diagnostics(source)
+    check_model(source, parse_file(source, diagnostics), diagnostics, {})
+    assert [d.code for d in diagnostics.found] == ([] if same else ["E013"])

@@ -68,7 +68,7 @@ def derivation_latex(model: Model, derivation: Derivation) -> str:
         else:
             out.append(rf"\subsubsection*{{${latex_name(section.layer)}$: {heading}}}")
         if section.remark:
-            out.append(escaped(section.remark) + ".")
+            out.append(escaped(section.remark[0].upper() + section.remark[1:]) + ".")
         if section.lines:
             rows = (rf"{_latex_left(line.left)} &= {_broken(line.right)}" for line in section.lines)
             out += [r"\begin{align*}", " \\\\\n".join(rows), r"\end{align*}"]

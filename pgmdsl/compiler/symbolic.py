@@ -6,7 +6,7 @@ Indices count from 0, so that a formula evaluates on arrays as it stands: `sum(v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -71,9 +71,19 @@ def to_sympy(expression: Expression, sizes: Mapping[str, tuple[Size, ...]] | Non
     Raises:
         Error: for text, a quoted string, or a sum over all states of a layer, which SymPy cannot hold.
     """
-    indices = {n.name for e in walk(expression) if isinstance(e, Index) for n in e.indices if isinstance(n, Name)}
-    bound = {n for e in walk(expression) if isinstance(e, Call) and e.generator for n in e.generator.names}
-    return _Builder(sizes or {}, frozenset(indices | bound)).build(expression)
+    return _Builder(sizes or {}, frozenset(_counting(expression))).build(expression)
+
+
+def _counting(expression: Expression) -> Iterator[str]:
+    """The names that stand for indices: those in brackets, those bound by a call, and those after `at`."""
+    for node in walk(expression):
+        places: tuple[Expression | None, ...] = ()
+        if isinstance(node, Index):
+            places = node.indices
+        elif isinstance(node, Call) and node.generator is not None:
+            yield from node.generator.names
+            places = (node.generator.at,)
+        yield from (place.name for place in places if isinstance(place, Name))
 
 
 def size_symbol(size: Size) -> Any:

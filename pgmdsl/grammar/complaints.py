@@ -138,7 +138,9 @@ def _habit_hint(failure: Failure, token: Token) -> str | None:
             return "options and entries are written key = value"
         case (("<" | "<=" | ">" | ">=" | "==" | "!="), _) if token.kind in COMPARISONS:
             return "this is not a comparison of the language: < <= > >= == !="
-        case _, kind if kind in COMPARISONS:
+        case _, "if" if "==" in failure.expected:
+            return "on the left of ==, put a conditional in parentheses"
+        case _, kind if kind in COMPARISONS and "+" in failure.expected and "name" not in failure.expected:
             return "compare two values at a time, inside a condition"
         case _, "+" if "-" in failure.expected and "name" in failure.expected:
             return "a number has no + before it"

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pgmdsl.grammar.source import Source, Span
 
+MAX_SHOWN = 100
+
 
 class Error(Exception):
     """The base class of every mistake of a user's that pgmdsl reports. `str(error)` is the whole message."""
@@ -59,13 +61,16 @@ class Diagnostics:
 
 
 class ModelError(Error):
-    """A model file with mistakes; `diagnostics` holds all of them, `str()` shows them with carets."""
+    """A model file with mistakes; `diagnostics` holds all of them, `str()` shows the first 100 with carets."""
 
     def __init__(self, source: Source, diagnostics: tuple[Diagnostic, ...]) -> None:
         """Keep the source, so that the message can show its lines."""
         self.source = source
         self.diagnostics = diagnostics
-        super().__init__("\n\n".join(render(source, d) for d in diagnostics))
+        shown = [render(source, d) for d in diagnostics[:MAX_SHOWN]]
+        if len(diagnostics) > MAX_SHOWN:
+            shown.append(f"and {len(diagnostics) - MAX_SHOWN} more")
+        super().__init__("\n\n".join(shown))
 
 
 def suggest(word: str, known: list[str]) -> str | None:

@@ -32,6 +32,7 @@ from pgmdsl.grammar.wellformed import (
     edge_problem,
     missing_block,
     repeated_unit_entry,
+    reserved_layer,
     unknown_block,
     unknown_unit_entry,
 )
@@ -132,6 +133,9 @@ class _Parser:
         """One statement, or None where it has a mistake."""
         head = piece.tokens[0]
         word = head.text if head.kind == "name" else ""
+        if word in HEADS and len(piece.tokens) > 1 and piece.tokens[1].kind in _EDGE_BEGINNINGS:
+            self.report(piece, reserved_layer(head))
+            return None
         if word in _BLOCKS:
             return self.block(piece)
         if piece.opening is not None:
@@ -149,6 +153,8 @@ class _Parser:
 
     def rule(self, rule: str, piece: Piece, tokens: Sequence[Token]) -> Any:
         """The node that a rule of the grammar makes of these tokens, or None after reporting why not."""
+        if piece.deep:
+            return None
         from lark.exceptions import UnexpectedToken
 
         try:

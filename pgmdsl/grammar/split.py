@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ class Piece:
     """A statement, or an entry of a block: its tokens and, if it has a block, the pieces between its braces.
 
     `broken`: a mistake was found in it already, so that what the parser finds amiss may only follow from that.
+    `deep`: its brackets are nested too deep to look into it.
     """
 
     tokens: list[Token] = field(default_factory=list)
@@ -26,13 +28,17 @@ class Piece:
     body: list[Piece] = field(default_factory=list)
     closing: Token | None = None
     broken: bool = False
+    deep: bool = False
 
     @property
     def span(self) -> Span:
         """From its first token to its last."""
-        inner = [*self.tokens, *(t for t in (self.opening, self.closing) if t)]
-        spans = [t.span for t in inner] + [p.span for p in self.body]
-        return Span(min(s.start for s in spans), max(s.end for s in spans))
+        ends = [(self.tokens[-1] if self.opening is None else self.opening).span.end]
+        last: Piece | None = self
+        while last is not None:
+            ends.append((last.closing or last.opening or last.tokens[-1]).span.end)
+            last = last.body[-1] if last.body else None
+        return Span(self.tokens[0].span.start, max(ends))
 
 
 def split(tokens: Tokens, diagnostics: Diagnostics) -> list[Piece]:
@@ -45,13 +51,12 @@ class _Splitter:
 
     def __init__(self, tokens: Tokens, diagnostics: Diagnostics) -> None:
         self.tokens = tokens.tokens
-        self.bad_places = tokens.broken
+        self.bad_places = sorted(tokens.broken)
         self.diagnostics = diagnostics
         self.statements: list[Piece] = []
         self.blocks: list[Piece] = []
         self.brackets: list[Token] = []
         self.piece = Piece()
-        self.deep = False
         self.closed_before = False
 
     def run(self) -> list[Piece]:
@@ -60,8 +65,8 @@ class _Splitter:
             if token.first:
                 self.begin_line(i)
             elif self.closed_before and token.kind not in {",", "}"}:
-                self.diagnostics.add("E010", token.span, f"found {token.text} after a block's closing brace",
-                                     "begin a new line here")  # fmt: skip
+                message = f"found {token.text} after a block's closing brace"
+                self.diagnostics.add("E010", token.span, message, "begin a new line here")
             self.closed_before = False
             if token.kind in _CLOSER:
                 self.open(token)
@@ -88,6 +93,8 @@ class _Splitter:
             self.finish()
         elif not self.brackets and self.piece.tokens and not line_continues(self.piece.tokens[-1], token):
             self.finish()
+        elif not self.piece.tokens:
+            self.piece = Piece()
 
     def begins_entry(self, i: int) -> bool:
         """Whether a line inside brackets looks like the next entry of the block, and not like an argument."""
@@ -103,12 +110,12 @@ class _Splitter:
             self.container().append(self.piece)
         self.piece = Piece()
         self.brackets = []
-        self.deep = self.deep and bool(self.blocks)
 
     def note_broken(self, piece: Piece) -> None:
         """Carry over what the tokenizer found amiss between the piece's first and last token."""
         start, end = piece.tokens[0].span.start, piece.tokens[-1].span.end
-        piece.broken = piece.broken or any(start <= place <= end for place in self.bad_places)
+        at = bisect_left(self.bad_places, start)
+        piece.broken = piece.broken or (at < len(self.bad_places) and self.bad_places[at] <= end)
 
     def container(self) -> list[Piece]:
         """Where a complete piece belongs."""
@@ -116,17 +123,15 @@ class _Splitter:
 
     def open(self, token: Token) -> None:
         """An opening bracket: of an expression, of a set, or of a block."""
-        if len(self.brackets) + len(self.blocks) >= MAX_NESTING and not self.deep:
-            self.diagnostics.add("E008", token.span, f"brackets are nested more than {MAX_NESTING} deep", None)
-            self.deep = True
+        if len(self.brackets) + len(self.blocks) >= MAX_NESTING and not self.piece.deep:
+            self.report("E008", token, f"brackets are nested more than {MAX_NESTING} deep", None)
+            self.piece.deep = True
         is_block = token.kind == "{" and not self.brackets and not self.after_in()
-        if self.deep:
-            self.piece.broken = True
-        if not is_block:
+        header = self.header_of(token) if is_block and not self.piece.deep else None
+        if header is None:
             self.brackets.append(token)
             self.append(token)
             return
-        header = self.header_of(token)
         header.opening = token
         self.container().append(header)
         self.blocks.append(header)
@@ -136,19 +141,19 @@ class _Splitter:
         """Whether the present piece ends with `in`, so that a brace opens a set."""
         return bool(self.piece.tokens) and self.piece.tokens[-1].kind == "in"
 
-    def header_of(self, brace: Token) -> Piece:
-        """The piece whose block this brace opens."""
+    def header_of(self, brace: Token) -> Piece | None:
+        """The piece whose block this brace opens, or None after reporting that there is none."""
         if self.piece.tokens:
             self.note_broken(self.piece)
             return self.piece
         before = self.container()
         if brace.first and before and before[-1].opening is None and _wants_block(before[-1], bool(self.blocks)):
-            self.diagnostics.add("E018", brace.span, "a block's opening brace stands on the line of its header",
-                                 f"write {_shown(before[-1])} {{")  # fmt: skip
+            self.report("E018", brace, "a block's opening brace stands on the line of its header",
+                        f"write {_shown(before[-1])} {{")  # fmt: skip
             return before.pop()
-        self.diagnostics.add("E007", brace.span, "this brace belongs to no block",
-                             "blocks are unit NAME { }, data LAYER { }, train { } and its phases")  # fmt: skip
-        return Piece([brace], broken=True)
+        help = "blocks are unit NAME { }, data LAYER { }, train { } and its phases"
+        self.report("E007", brace, "this brace belongs to no block", help)
+        return None
 
     def close(self, token: Token) -> None:
         """A closing bracket."""
@@ -175,25 +180,26 @@ class _Splitter:
         self.piece = Piece()
         self.closed_before = True
 
+    def report(self, code: str, token: Token, message: str, help: str | None) -> None:
+        """Report a mistake with brackets, the first of its piece."""
+        if not self.piece.broken:
+            self.diagnostics.add(code, token.span, message, help)
+        self.piece.broken = True
+
     def mismatch(self, token: Token, opened: Token) -> None:
         """A bracket closed by one of another kind."""
-        self.piece.broken = True
-        self.diagnostics.add("E007", token.span, f"{opened.kind} is closed by {token.kind} here",
-                             f"close it with {_CLOSER[opened.kind]}")  # fmt: skip
+        message = f"`{opened.kind}` is closed by `{token.kind}` here"
+        self.report("E007", token, message, f"close it with {_CLOSER[opened.kind]}")
         self.brackets.pop()
         self.append(token)
 
     def stray(self, token: Token) -> None:
         """A closing bracket where nothing is open."""
-        self.diagnostics.add("E007", token.span, f"{token.kind} closes nothing that is open", "remove it")
-        if self.piece.tokens:
-            self.piece.broken = True
+        self.report("E007", token, f"`{token.kind}` closes nothing that is open", "remove it")
 
     def unclosed(self, opened: Token) -> None:
         """An opening bracket without its closing one."""
-        self.piece.broken = True
-        self.diagnostics.add("E007", opened.span, f"this {opened.kind} is not closed",
-                             f"add {_CLOSER[opened.kind]} where it ends")  # fmt: skip
+        self.report("E007", opened, f"this `{opened.kind}` is not closed", f"add {_CLOSER[opened.kind]} where it ends")
 
     def close_all(self) -> None:
         """Report what is open, and end every piece."""
@@ -204,8 +210,8 @@ class _Splitter:
             opened = self.blocks[-1].opening
             assert opened is not None
             self.unclosed(opened)
+            self.piece = Piece()
         self.blocks = []
-        self.deep = False
 
     def ends_entry(self, i: int) -> bool:
         """Whether the comma at i separates two entries, and not two values of one entry."""

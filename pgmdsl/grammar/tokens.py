@@ -69,10 +69,10 @@ _HABITS: dict[str, tuple[str, str]] = {
     "~": ("~>", "an undirected edge is written --, a recognition edge ~>, a layer's unit type follows a colon"),
     "&&": ("*", "conditions are single comparisons"),
     "||": ("|", "a single | separates what is given, as in p(h | v)"),
-    "\u2013": ("-", "a dash of the typewriter is meant: - for minus, -- for an edge"),
-    "\u2014": ("-", "a dash of the typewriter is meant: - for minus, -- for an edge"),
-    "\u2010": ("-", "a dash of the typewriter is meant: - for minus, -- for an edge"),
-    "\u2011": ("-", "a dash of the typewriter is meant: - for minus, -- for an edge"),
+    "\u2013": ("-", "write - for minus, -- for an edge"),
+    "\u2014": ("-", "write - for minus, -- for an edge"),
+    "\u2010": ("-", "write - for minus, -- for an edge"),
+    "\u2011": ("-", "write - for minus, -- for an edge"),
     "\u2212": ("-", "minus is the - of the keyboard"),
     "\u00d7": ("*", "a product is written *"),
     "\u00b7": ("*", "a product is written *"),
@@ -169,14 +169,14 @@ class _Tokenizer:
     def habit(self, text: str, span: Span) -> int:
         """Report an operator of another language."""
         if text.startswith(("//", "/*")):
-            return self.bad("E017", Span(span.start, span.start + 2), f"{text[:2]} begins no comment here",
+            return self.bad("E017", Span(span.start, span.start + 2), f"`{text[:2]}` begins no comment here",
                             "a comment begins with #", "", "") + len(text) - 2  # fmt: skip
         replacement, help = _HABITS[text]
         if replacement == "newline":
-            self.bad("E017", span, f"{text} is not part of the language", help, "", "")
+            self.bad("E017", span, f"`{text}` is not part of the language", help, "", "")
             self.first = True
             return span.end
-        return self.bad("E017", span, f"{text} is not part of the language", help, replacement, replacement)
+        return self.bad("E017", span, f"`{text}` is not part of the language", help, replacement, replacement)
 
     def mend(self, at: int) -> int:
         """Report what is no token of the language, and return where to go on."""
@@ -194,7 +194,7 @@ class _Tokenizer:
         if match := _WORD.match(self.text, at):
             return self.bad_name(match.group(), Span(*match.span()))
         shown = character if character.isprintable() else f"U+{ord(character):04X}"
-        return self.bad("E005", Span(at, at + 1), f"the character {shown} is not part of the language",
+        return self.bad("E005", Span(at, at + 1), f"the character `{shown}` is not part of the language",
                         _CHARACTER_HELP.get(character), "", "")  # fmt: skip
 
     def bad_number(self, text: str, span: Span) -> int:

@@ -112,7 +112,7 @@ def edge_problem(tokens: Sequence[Token]) -> Diagnostic | None:
     for run, text in zip(operators, texts, strict=True):
         if text not in EDGE_OPERATORS | {"*"}:
             help = "edges are -- (undirected), -> or <- (directed), ~> (recognition) and * (multiplicative)"
-            return Diagnostic("E022", f"{text} joins no layers", run[0].span.to(run[-1].span), help)
+            return Diagnostic("E022", f"`{text}` joins no layers", run[0].span.to(run[-1].span), help)
     if len(set(texts)) > 1 or (len(texts) > 1 and texts[0] != "*"):
         place = operators[1][0].span
         return Diagnostic("E022", "an edge joins two layers", place, "write each edge on a line of its own")
@@ -120,6 +120,12 @@ def edge_problem(tokens: Sequence[Token]) -> Diagnostic | None:
         help = "join two layers with --; three or more with *"
         return Diagnostic("E022", "a multiplicative edge joins three or more layers", operators[0][0].span, help)
     return None
+
+
+def reserved_layer(head: Token) -> Diagnostic:
+    """An edge from a layer that has the name of a statement."""
+    help = f"choose another name for the layer, for example {head.text}_1"
+    return Diagnostic("E016", f"{head.text} is a reserved word of the language", head.span, help)
 
 
 def unknown_block(piece: Piece) -> Diagnostic:

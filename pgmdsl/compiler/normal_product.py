@@ -1,0 +1,233 @@
+"""Products and sums of normal forms, with the laws of states: x^2 = x and its kin, one-hot vectors, equal indices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Literal
+
+from pgmdsl.compiler.model import Size
+from pgmdsl.compiler.normal_labels import closed, renamed_factors
+from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, NoProofError, Poly, Ref
+
+Reduction = Literal["binary", "spin", "one-hot"]
+Powers = dict[Atom, Fraction]
+
+MOST_WORK = 20_000
+"""Products of monomials in one proof, each counted with its factors."""
+
+ONE = closed((), ())
+UNIT = Fraction(1)
+ZERO = Fraction(0)
+
+
+def number(value: int | Fraction) -> Poly:
+    """A constant."""
+    return {ONE: Fraction(value)} if value else {}
+
+
+def add(*polys: Poly) -> Poly:
+    """The sum."""
+    total: dict[Monomial, Fraction] = {}
+    for poly in polys:
+        for monomial, coefficient in poly.items():
+            total[monomial] = total.get(monomial, ZERO) + coefficient
+    return {m: c for m, c in total.items() if c}
+
+
+def scale(poly: Poly, factor: int | Fraction) -> Poly:
+    """The product with a number."""
+    return {m: c * factor for m, c in poly.items()} if factor else {}
+
+
+def subtract(left: Poly, right: Poly) -> Poly:
+    """The difference."""
+    return add(left, scale(right, -1))
+
+
+def size_poly(size: Size) -> Poly:
+    """A size as a polynomial in the model's sizes."""
+    return {
+        closed((), tuple((Ref(name, ()), Fraction(power)) for name, power in powers)): coefficient
+        for powers, coefficient in size.terms
+    }
+
+
+def bare_logarithm(monomial: Monomial) -> Function | None:
+    """The logarithm that the monomial consists of, or None."""
+    match monomial.factors:
+        case ((Function("log") as logarithm, power),) if power == 1 and not monomial.bound:
+            return logarithm
+    return None
+
+
+class Products(ABC):
+    """Products of polynomials in which states reduce.
+
+    `reductions` says which names are states and how their powers reduce. One instance serves one proof: it counts
+    the work done and makes fresh names.
+    """
+
+    def __init__(self, reductions: Mapping[str, Reduction], work: int) -> None:
+        """Start with no work done."""
+        self.reductions = dict(reductions)
+        self._work = work
+        self._names = 0
+
+    @abstractmethod
+    def substitute(self, poly: Poly, names: Mapping[str, str]) -> Poly:
+        """The formula with free indices replaced by others, two by the same if need be."""
+
+    def fresh(self) -> str:
+        """A new name for a bound index."""
+        self._names += 1
+        return f"${self._names}"
+
+    def multiply(self, *polys: Poly) -> Poly:
+        """The product. Raises `NoProofError` when the work allowed is used up."""
+        result = number(1)
+        for poly in polys:
+            result = add(*(self._times(m, n, c * d) for m, c in result.items() for n, d in poly.items()))
+        return result
+
+    def bind(self, poly: Poly, index: str, size: Size) -> Poly:
+        """The sum over all values of a free index."""
+        terms = []
+        for monomial, coefficient in poly.items():
+            bound, factors = self.opened(monomial)
+            terms.append(self.product(coefficient, {**bound, index: size}, dict(factors)))
+        return add(*terms)
+
+    def opened(self, monomial: Monomial) -> tuple[dict[str, Size], tuple[tuple[Atom, Fraction], ...]]:
+        """The monomial's bound indices under fresh names, with their ranges, and its factors."""
+        if not monomial.bound:
+            return {}, monomial.factors
+        names = {name: self.fresh() for name, _ in monomial.bound}
+        return {names[n]: size for n, size in monomial.bound}, renamed_factors(monomial.factors, names)
+
+    def product(self, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers) -> Poly:
+        """`coefficient * sum over bound of the product of atom^power`, reduced."""
+        self._work -= 1 + len(powers)
+        if self._work < 0:
+            raise NoProofError("the formulas are too long")
+        coefficient, powers, whole = self._reduced_powers(coefficient, powers)
+        if not coefficient:
+            return {}
+        if whole:
+            return self._bound_product(coefficient, bound, powers, whole)
+        delta = next((a for a in powers if isinstance(a, Delta) and _usable(a, bound, powers)), None)
+        if delta is not None:
+            return self._used_delta(delta, coefficient, bound, powers)
+        pair = self._same_site(powers)
+        if pair is not None:
+            kept, dropped = pair
+            del powers[dropped]
+            powers[Delta(kept.indices[-1], dropped.indices[-1])] = UNIT
+            return self.product(coefficient, bound, powers)
+        unused, powers = self._unused(bound, powers)
+        used = tuple((index, size) for index, size in bound.items() if index not in unused)
+        result: Poly = {closed(used, powers.items()): coefficient}
+        for index in unused:
+            result = self.multiply(result, size_poly(bound[index])) if unused[index] else result
+        return result
+
+    def _times(self, left: Monomial, right: Monomial, coefficient: Fraction) -> Poly:
+        bound, factors = self.opened(left)
+        more, others = self.opened(right)
+        powers = dict(factors)
+        for atom, power in others:
+            powers[atom] = powers.get(atom, ZERO) + power
+        return self.product(coefficient, {**bound, **more}, powers)
+
+    def _reduced_powers(self, coefficient: Fraction, powers: Powers) -> tuple[Fraction, Powers, list[tuple[Poly, int]]]:
+        """The powers by the laws of each atom, and the polynomials that some powers turn into."""
+        kept: Powers = {}
+        whole: list[tuple[Poly, int]] = []
+        for atom, power in powers.items():
+            match atom:
+                case Ref(name, ()) if name.isdigit():
+                    coefficient *= Fraction(int(name)) ** (power // 1)
+                    power %= 1
+                case Ref(name) if name in self.reductions:
+                    power = _state_power(self.reductions[name], power)
+                case Delta(left, right):
+                    if power < 0:
+                        raise NoProofError("division by what may be 0")
+                    power = ZERO if left == right else min(power, UNIT)
+                case Function("inverse", argument) if power < 0 and power.denominator == 1:
+                    whole.append((dict(argument), -int(power)))
+                    continue
+                case Exp(exponent) if abs(power) >= 1 and (inner := bare_logarithm(exponent)) is not None and power > 0:
+                    whole.append((dict(inner.argument), int(power)))
+                    power %= 1
+                case _:
+                    pass
+            if power:
+                kept[atom] = power
+        return coefficient, kept, whole
+
+    def _bound_product(
+        self, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers, polys: Iterable[tuple[Poly, int]]
+    ) -> Poly:
+        """The product with polynomials that hold bound indices by name, summed."""
+        result = self.product(coefficient, {}, powers)
+        for poly, times in polys:
+            result = self.multiply(result, *[poly] * times)
+        for index, size in bound.items():
+            result = self.bind(result, index, size)
+        return result
+
+    def _used_delta(self, delta: Delta, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers) -> Poly:
+        """The product with one of two equal indices replaced by the other; a bound one disappears."""
+        gone, kept = (delta.left, delta.right) if delta.left in bound else (delta.right, delta.left)
+        others = {atom: power for atom, power in powers.items() if atom != delta}
+        result = self.substitute(self.product(coefficient, {}, others), {gone: kept})
+        if gone not in bound:
+            result = self.multiply(result, {closed((), ((delta, UNIT),)): UNIT})
+        for index, size in bound.items():
+            if index != gone:
+                result = self.bind(result, index, size)
+        return result
+
+    def _same_site(self, powers: Powers) -> tuple[Ref, Ref] | None:
+        """Two entries of one one-hot vector."""
+        seen: dict[tuple[str, tuple[str, ...]], Ref] = {}
+        for atom in powers:
+            if isinstance(atom, Ref) and self.reductions.get(atom.name) == "one-hot":
+                first = seen.setdefault((atom.name, atom.indices[:-1]), atom)
+                if first != atom:
+                    return first, atom
+        return None
+
+    def _unused(self, bound: Mapping[str, Size], powers: Powers) -> tuple[dict[str, bool], Powers]:
+        """Bound indices that no factor holds, each with whether its range counts; one-hot vectors summed to 1."""
+        kept = dict(powers)
+        unused: dict[str, bool] = {}
+        for index in bound:
+            holders = [atom for atom in kept if index in atom.free]
+            if len(holders) == 1 and self._is_state_entry(holders[0], index):
+                unused[index] = False
+                del kept[holders[0]]
+        for index in bound:
+            if index not in unused and not any(index in atom.free for atom in kept):
+                unused[index] = True
+        return unused, kept
+
+    def _is_state_entry(self, atom: Atom, index: str) -> bool:
+        """Whether the atom is an entry of a one-hot vector whose state is this index, and nothing else is."""
+        one_hot = isinstance(atom, Ref) and self.reductions.get(atom.name) == "one-hot"
+        return one_hot and isinstance(atom, Ref) and atom.indices[-1] == index and atom.indices.count(index) == 1
+
+
+def _state_power(reduction: Reduction, power: Fraction) -> Fraction:
+    if power.denominator != 1 or (power < 0 and reduction != "spin"):
+        raise NoProofError("a root of a state, or division by one that may be 0")
+    return power % 2 if reduction == "spin" else min(power, UNIT)
+
+
+def _usable(delta: Delta, bound: Mapping[str, Size], powers: Powers) -> bool:
+    """Whether an index of the delta can be replaced in the product: a bound one, or the greater of two free ones."""
+    if delta.left in bound or delta.right in bound:
+        return True
+    return any(delta.right in atom.free for atom in powers if atom != delta)

@@ -1,0 +1,163 @@
+"""Formulas to normal forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from pgmdsl.compiler.model import Size
+from pgmdsl.compiler.normal import Algebra
+from pgmdsl.compiler.normal_product import add, number, scale, subtract
+from pgmdsl.compiler.normal_terms import NoProofError, Poly
+from pgmdsl.grammar.syntax import (
+    Binary,
+    Call,
+    Compare,
+    Conditional,
+    Expression,
+    Generator,
+    Index,
+    Name,
+    Negate,
+    Number,
+)
+
+HALF = Fraction(1, 2)
+
+
+class Reader:
+    """Reads formulas whose names have these shapes.
+
+    `ranges` is filled as it reads: the range of an index is that of the axis where it is used. Indices that are
+    bound are given fresh names before anything else, so that none is captured.
+    """
+
+    def __init__(self, algebra: Algebra, shapes: Mapping[str, tuple[Size, ...]]) -> None:
+        """Start with no index known."""
+        self.algebra = algebra
+        self.shapes = shapes
+        self.ranges: dict[str, Size] = {}
+
+    def read(self, node: Expression, bound: Mapping[str, str] | None = None) -> Poly:
+        """The normal form of a formula; `bound` maps the indices in force that are bound to their fresh names.
+
+        Raises `NoProofError` for what has no normal form.
+        """
+        bound = bound or {}
+        match node:
+            case Number():
+                return number(node.value)
+            case Name(name):
+                return self.algebra.ref(name)
+            case Index(name, indices):
+                return self.algebra.ref(name, self._indices(name, indices, bound))
+            case Negate(operand):
+                return scale(self.read(operand, bound), -1)
+            case Binary(op, left, right):
+                return self._binary(op, self.read(left, bound), self.read(right, bound))
+            case Conditional(value, condition, otherwise):
+                chosen = self._condition(condition, bound)
+                yes = self.algebra.multiply(chosen, self.read(value, bound))
+                no = self.algebra.multiply(subtract(number(1), chosen), self.read(otherwise, bound))
+                return add(yes, no)
+            case Call(function, arguments, generator=None):
+                return self._function(function, arguments, bound)
+            case Call(function, (body,), generator=Generator() as generator):
+                return self._generated(function, body, generator, bound)
+            case _:
+                raise NoProofError("a form without a normal form")
+
+    def _indices(self, name: str, indices: tuple[Expression, ...], bound: Mapping[str, str]) -> tuple[str, ...]:
+        names = []
+        for index, size in zip(indices, self.shapes[name], strict=True):
+            assert isinstance(index, Name), "indices are names: the check of scope sees to it"
+            inner = bound.get(index.name, index.name)
+            if self.ranges.setdefault(inner, size) != size:
+                raise NoProofError("an index runs over two sizes")
+            names.append(inner)
+        return tuple(names)
+
+    def _binary(self, op: str, left: Poly, right: Poly) -> Poly:
+        match op:
+            case "+":
+                return add(left, right)
+            case "-":
+                return subtract(left, right)
+            case "*":
+                return self.algebra.multiply(left, right)
+            case "/":
+                return self.algebra.multiply(left, self.algebra.inverse(right))
+            case _:
+                return self.algebra.raised(left, right)
+
+    def _condition(self, node: Expression, bound: Mapping[str, str]) -> Poly:
+        """1 where two indices are equal (or not), else 0."""
+        match node:
+            case Compare("==" | "!=" as op, Name(left), Name(right)):
+                first, second = bound.get(left, left), bound.get(right, right)
+                if first in self.ranges and self.ranges.get(second) == self.ranges[first]:
+                    same = self.algebra.delta(first, second)
+                    return same if op == "==" else subtract(number(1), same)
+        raise NoProofError("a condition without a normal form")
+
+    def _function(self, function: str, arguments: tuple[Expression, ...], bound: Mapping[str, str]) -> Poly:
+        algebra = self.algebra
+        match function, arguments:
+            case "d", (body, Index(name, indices)):
+                return algebra.derivative(self.read(body, bound), name, self._indices(name, indices, bound))
+            case _, (argument,):
+                inner = self.read(argument, bound)
+            case _:
+                raise NoProofError("a function without a normal form")
+        match function:
+            case "exp":
+                return algebra.exp(inner)
+            case "log":
+                return algebra.log(inner)
+            case "sqrt":
+                return algebra.power(inner, HALF)
+            case "sigmoid":
+                return logistic(algebra, inner)
+            case "softplus":
+                return algebra.log(add(number(1), algebra.exp(inner)))
+            case "tanh":
+                return add(scale(logistic(algebra, scale(inner, 2)), 2), number(-1))
+            case "abs" | "factorial":
+                return algebra.function(function, inner)
+            case "data" | "model":
+                return algebra.average(function, inner)
+            case _:
+                raise NoProofError("a function without a normal form")
+
+    def _generated(self, function: str, body: Expression, generator: Generator, bound: Mapping[str, str]) -> Poly:
+        """`sum(...)`, `prod(...)` and `softmax(... for q at k)`."""
+        algebra = self.algebra
+        fresh = {name: algebra.fresh() for name in generator.names}
+        inside = {**bound, **fresh}
+        poly = self.read(body, inside)
+        match function, generator.at:
+            case "softmax", Name(chosen):
+                (index,) = fresh.values()
+                entry = bound.get(chosen, chosen)
+                if self.ranges.setdefault(entry, self.ranges[index]) != self.ranges[index]:
+                    raise NoProofError("an index runs over two sizes")
+                whole = algebra.bind(algebra.exp(poly), index, self.ranges[index])
+                above = algebra.exp(algebra.substitute(poly, {index: entry}))
+                return algebra.multiply(above, algebra.inverse(whole))
+            case "prod", None:
+                poly = algebra.log(poly)
+            case "sum", None:
+                pass
+            case _:
+                raise NoProofError("a form without a normal form")
+        if generator.condition is not None:
+            poly = algebra.multiply(poly, self._condition(generator.condition, inside))
+        for index in fresh.values():
+            poly = algebra.bind(poly, index, self.ranges[index])
+        return algebra.exp(poly) if function == "prod" else poly
+
+
+def logistic(algebra: Algebra, field: Poly) -> Poly:
+    """1 / (1 + exp(-field))."""
+    odds = algebra.exp(field)
+    return algebra.multiply(odds, algebra.inverse(add(number(1), odds)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -104,6 +106,29 @@ def test_default_biases() -> None:
     assert model.parameters["sigma_h"].initial == Initial("constant", 0.5)
     assert model.parameters["sigma_h"].fixed
 
+    text = 'model X\nvisible v : gaussian[2](sigma = "s.npy") bias b(init = data)\nhidden h : binary[3]\nv -- h\n'
+    model = model_of(text)
+    assert model.parameters["b"].initial == Initial("data")
+    assert model.parameters["sigma_v"].initial == Initial("file", text="s.npy")
+
+
+def test_settings_in_sizes_that_come_from_data() -> None:
+    text = (
+        "model X(D)\nvisible v : binary[D]\nhidden h : binary[2]\nv -- h\ntrain { fit { batch = D, rate = exp(-1)/D } }"
+    )
+    assert format_expression(model_of(text).phases[0].settings["batch"]) == "D"
+
+
+def test_networkx_is_not_imported_on_the_way() -> None:
+    code = (
+        "import sys; from pgmdsl.grammar.source import Source; from pgmdsl.grammar.diagnostics import Diagnostics\n"
+        "from pgmdsl.grammar.parse import parse_file; from pgmdsl.compiler.check import check_model\n"
+        f"source = Source('x', {EXAMPLES[0].read_text(encoding='utf-8')!r}); found = Diagnostics(source)\n"
+        "assert check_model(source, parse_file(source, found), found, {})\n"
+        "assert not {'networkx', 'sympy', 'numba', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
 
 def test_data() -> None:
     text = """
@@ -174,8 +199,10 @@ def test_positive_is_exact_where_hidden_layers_are_not_joined() -> None:
 def test_defaults_have_the_form_they_document() -> None:
     text = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h\ntrain { %s }"
     for kind in PHASES:
-        rows = [row for row in settings_of(kind).values() if row.default is not None]
-        stated = ", ".join(f"{row.name} = {format_expression(row.deep or row.default)}" for row in rows)
+        defaults = {row.name: row.deep or row.default for row in settings_of(kind).values()}
+        stated = ", ".join(
+            f"{name} = {format_expression(value)}" for name, value in defaults.items() if value is not None
+        )
         model_of(text % f"{kind} {{ {stated} }}")
 
 

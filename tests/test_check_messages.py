@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pgmdsl.compiler
 from pgmdsl.compiler.check import check_model
@@ -60,6 +63,7 @@ MORE = {
     + "".join(f"hidden h{i} : binary[40000]\nv -- h{i}\n" for i in range(9)),
     "E038-number": "model X\nvisible v : binary[1e200]\n",
     "E038-power": "model X(D = 784)\nvisible v : binary[D^8]\n",
+    "E038-terms": "model X(A = 1, B = 1, C = 1, D = 1)\nvisible v : binary[(A + B + C + D)^8]\n",
     "E040-case": "model X\nvisible v : Binary[3]\n",
     "E042-unit": "model X\nvisible v : gaussian[3](sigmas = 1)\n",
     "E042-none": "model X\nvisible v : binary[3](sigma = 1)\n",
@@ -122,8 +126,8 @@ data v { file = 3, bits = foo }
 }
 
 
-def check(text: str, name: str = "model.ebm", **overrides: int) -> tuple[Diagnostics, object]:
-    source = Source(name, text)
+def check(text: str, **overrides: int) -> tuple[Diagnostics, object]:
+    source = Source("model.ebm", text)
     diagnostics = Diagnostics(source)
     return diagnostics, check_model(source, parse_file(source, diagnostics), diagnostics, overrides)
 
@@ -172,7 +176,8 @@ def test_no_explanation_is_left_over() -> None:
 
 
 def test_given_sizes(golden: Callable[[str, str], None]) -> None:
-    texts = [shown(RBM, H=3), shown(RBM, F=0), shown(RBM, F=10**9)]
+    half: Any = 2.5
+    texts = [shown(RBM, H=3), shown(RBM, F=0), shown(RBM, F=half), shown(RBM, F=10**9)]
     golden("check/given-sizes.txt", "\n".join(texts))
 
 
@@ -199,3 +204,17 @@ def test_the_tables_stand_in_the_explanations() -> None:
         assert "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n" in settings
     entries = (EXPLANATIONS / "E082.md").read_text(encoding="utf-8")
     assert all(f"| {name} | {meaning} |\n" in entries for name, meaning in ENTRIES.items())
+
+
+WORDS = re.findall(r"\w+|\n|[^\w\s]+|[^\S\n]+", MORE["many"] + RBM + MORE["E052-limits"] + MORE["E084-file"])
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_answered(data: st.DataObject) -> None:
+    """Files with words exchanged never raise, and have a model exactly when they have no error."""
+    base = re.findall(r"\w+|\n|[^\w\s]+|[^\S\n]+", data.draw(st.sampled_from([*MORE.values()])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(base)))
+        base[place : place + data.draw(st.integers(0, 2))] = data.draw(st.lists(st.sampled_from(WORDS), max_size=2))
+    shown("".join(base))

@@ -26,7 +26,9 @@ _SPLIT = 20090416  # seed of the order by which fractions are split off: the sam
 class BitSource(Protocol):
     """What is needed of the kernels to draw bits."""
 
-    draw_bits: Any
+    @property
+    def draw_bits(self) -> Any:
+        """The kernel of that name."""
 
 
 @dataclass(frozen=True)

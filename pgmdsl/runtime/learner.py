@@ -98,14 +98,10 @@ class Learner:
     # --- steps --------------------------------------------------------------------------------------------
 
     def start(self, means: Mapping[str, Array], words: Words) -> None:
-        """Set the offsets of observed layers to their means, and start chains from the data in `positive`."""
+        """Take the means of the observed layers, and draw the hidden layers of chains whose observed ones are set."""
         for name in self.observed:
             self.running[name][:] = means[name]
         self._centre()
-        for name, chain in self.chains.items():
-            rows = np.arange(len(chain)) % len(self.positive[name])
-            if name in self.observed:
-                chain[:] = self.positive[name][rows]
         if self.chains:
             self.machine.bottom_up(self.chains, self._negative_fields, self.observed, self.seed, (*words, "start"))
 

@@ -1,0 +1,93 @@
+"""What a machine is trained on: observed layers' statistics, and, for greedy stages, hidden layers' drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.runtime.data import Data
+from pgmdsl.runtime.kernels import Kernels
+from pgmdsl.runtime.machine import Machine, State, Words
+from pgmdsl.runtime.random import permutation, stream_key
+
+Array = NDArray[Any]
+MOST_CASES = 10_000  # from which the means of layers that are not data are measured
+
+
+class Feed:
+    """Statistics of the lower layers of a machine, for any cases.
+
+    `passes` are trained restricted machines with their upper layer, bottom up: each upper layer is drawn given the
+    lower ones (Hinton, Osindero and Teh 2006), and may serve the next. Without passes the feed is the data itself.
+    """
+
+    def __init__(self, data: Data, machine: Machine, seed: int, passes: Sequence[tuple[Machine, str]] = ()) -> None:
+        """Feed `machine`; what it holds of the layers that are data or drawn is filled in."""
+        self.data, self.machine, self.seed, self.passes = data, machine, seed, tuple(passes)
+        drawn = {upper for _, upper in self.passes}
+        self.layers = tuple(n for n in machine.layers if n in data.columns or n in drawn)
+        self._scratch: State = {}
+
+    @property
+    def kernels(self) -> Kernels:
+        """The machine's kernels."""
+        return self.machine.kernels
+
+    def fill(self, cases: Array, s: State, words: Words | None) -> None:
+        """The statistics of some cases into the arrays of `s`; with `words` None always the same for a case's data."""
+        present: State = {}
+        for name in self.data.columns:
+            if name in s or self.passes:
+                present[name] = self._target(name, s, len(cases))
+                self.data.states(name, cases, present[name], self.kernels, self.seed, words)
+                statistic = self.kernels.statistic[name](self.machine.p, present[name])
+                if statistic is not present[name]:
+                    present[name][:] = statistic
+        for machine, upper in self.passes:
+            out, field = self._target(upper, s, len(cases)), self._target(upper, {}, len(cases), "field")
+            lower = {n: x for n, x in present.items() if n in machine.layers}
+            machine.kernels.field[upper](machine.p, lower, field)
+            key = stream_key(self.seed, "pass", upper, *(("fixed",) if words is None else words))
+            machine.sample(upper, field, key, out)
+            present[upper] = out
+
+    def _target(self, name: str, s: State, cases: int, use: str = "state") -> Array:
+        """Where a layer's statistics go: the caller's array, or a buffer of our own."""
+        if name in s:
+            return s[name]
+        place = f"{use}/{name}"
+        if place not in self._scratch or len(self._scratch[place]) < cases:
+            size = self.machine.artifact.layers[name].size
+            self._scratch[place] = np.zeros((cases, size), self.machine.dtype)
+        return self._scratch[place][:cases]
+
+    def means(self) -> dict[str, Array]:
+        """The mean statistic (size,) of each layer it fills in: exact for data, from up to 10,000 cases otherwise."""
+        means: dict[str, Array] = {}
+        for name in self.layers:
+            if name in self.data.columns:
+                state = self.data.moments(name)[0][None].astype(self.machine.dtype)
+                means[name] = np.array(self.kernels.statistic[name](self.machine.p, state)[0])
+        drawn = [n for n in self.layers if n not in means]
+        if drawn:
+            means |= self._drawn_means(drawn)
+        return means
+
+    def _drawn_means(self, drawn: list[str]) -> dict[str, Array]:
+        cases = self.sample_cases(MOST_CASES)
+        total = {n: np.zeros(self.machine.artifact.layers[n].size) for n in drawn}
+        for part in np.array_split(cases, max(1, len(cases) // 1000)):
+            s = self.machine.new_state(len(part), drawn)
+            self.fill(part, s, None)
+            weight = self.data.weight(part)
+            for name in drawn:
+                total[name] += weight @ s[name]
+        mass = self.data.weight(cases).sum()
+        return {n: (t / mass).astype(self.machine.dtype) for n, t in total.items()}
+
+    def sample_cases(self, most: int) -> Array:
+        """At most so many case numbers, the same at every call."""
+        return np.sort(permutation(stream_key(self.seed, "watched"), self.data.cases)[:most])

@@ -1,0 +1,167 @@
+"""Epochs and steps of one machine: the loop that `fit` and every stage of `greedy` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.feed import Feed
+from pgmdsl.runtime.learner import Learner
+from pgmdsl.runtime.machine import Machine, Words
+from pgmdsl.runtime.optimise import Rates
+from pgmdsl.runtime.random import permutation, stream_key
+from pgmdsl.runtime.recipe import Recipe
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Job:
+    """One machine to be trained on one feed; everything a step needs.
+
+    Attributes:
+        name: as shown: `fit`, `greedy h2`.
+        words: what makes its random numbers its own: the numbers of its phase and stage.
+        step: how many steps have been taken.
+        best: the best parameters so far by validation, under `stop`, else empty.
+        best_value: their value of the metric (greater is better).
+        since_best: epochs since.
+    """
+
+    name: str
+    words: Words
+    machine: Machine
+    feed: Feed
+    valid: Feed | None
+    recipe: Recipe
+    learner: Learner
+    step: int = 0
+    best_value: float | None = None
+    since_best: int = 0
+
+    def __post_init__(self) -> None:
+        """Derive the number of steps."""
+        self.cases = self.feed.data.cases
+        self.steps_per_epoch = -(-self.cases // self.recipe.batch)
+        self.steps = self.recipe.total_steps(self.steps_per_epoch)
+        self.best: dict[str, Array] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are, the last one perhaps not a whole one."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def rates(self) -> Rates:
+        """The values of the schedules at the next step."""
+        at = (self.epoch, self.step, self.step / self.steps)
+        recipe = self.recipe
+        rates = Rates(recipe.rate.at(*at), recipe.momentum.at(*at), recipe.decay.at(*at))
+        if rates.momentum >= 1:
+            raise Error(
+                f"momentum is {rates.momentum:g} at epoch {self.epoch}, and has to be below 1; mend it in the train block"
+            )
+        return rates
+
+    def start(self) -> None:
+        """Offsets and chains, before the first step."""
+        chains = self.learner.chains
+        if chains:
+            rows = len(next(iter(chains.values())))
+            order = permutation(stream_key(self.feed.seed, *self.words, "chains"), self.cases)
+            cases = order[np.arange(rows) % self.cases]
+            observed = {n: x for n, x in chains.items() if n in self.feed.layers}
+            self.feed.fill(cases, observed, (*self.words, "chains"))
+        self.learner.start(self.feed.means(), self.words)
+
+    def take_step(self, order: Array) -> None:
+        """The next step. Batches divide the epoch's order evenly, so that none is a mere remainder."""
+        per, n = self.steps_per_epoch, self.cases
+        i = self.step % per
+        cases = order[i * n // per : (i + 1) * n // per]
+        words = (*self.words, self.step)
+        s = {name: x[: len(cases)] for name, x in self.learner.positive.items() if name in self.feed.layers}
+        self.feed.fill(cases, s, words)
+        weights, mass = None, 1.0
+        if self.feed.data.weights is not None:
+            weights = self.feed.data.weights[cases]
+            mass = float(weights.mean() / self.feed.data.weights.mean())
+        clock = (self.step, self.step + 1 == self.steps)
+        self.learner.step(len(cases), weights, mass, self.rates(), clock, words)
+        self.step += 1
+
+    def averaged(self) -> Machine:
+        """The machine with the averaged parameters, where the phase averages."""
+        if self.learner.average is None:
+            return self.machine
+        parameters = dict(self.machine.parameters)
+        for name, value in self.learner.average.values.items():
+            parameters[name] = value.reshape(parameters[name].shape)
+        return Machine(self.machine.artifact, self.machine.kernels, parameters, self.machine.layers, self.machine.scale)
+
+    def keep_best(self, value: float) -> bool:
+        """Note an epoch's value; whether patience has run out."""
+        assert self.recipe.stop is not None, "only phases with `stop` have a best epoch"
+        if self.best_value is None or value > self.best_value:
+            self.best_value, self.since_best = value, 0
+            machine = self.averaged()
+            self.best = {n: machine.p[n].copy() for n in self.learner.optimiser.velocity}
+        else:
+            self.since_best += 1
+        return self.since_best >= self.recipe.stop.epochs
+
+    def finish(self) -> None:
+        """Leave the machine with the best parameters, or with the average, or with the last."""
+        average = self.learner.average.values if self.learner.average else {}
+        for name, value in (self.best or average).items():
+            self.machine.p[name][:] = value
+        self.machine.refresh()
+
+    def verify_finite(self) -> None:
+        """Raise `Error` if training has diverged."""
+        for name in self.learner.optimiser.velocity:
+            if not np.isfinite(self.machine.p[name]).all():
+                raise Error(
+                    f"{self.name}: {name} is no longer finite at epoch {self.epoch}: training has diverged. Lower the rate, or "
+                    "raise decay; the run keeps its last checkpoint"
+                )
+
+    # --- what a checkpoint holds --------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, Array]:
+        """All arrays carried from step to step."""
+        return self.learner.arrays() | {f"best/{n}": v for n, v in self.best.items()}
+
+    def restore(self, arrays: Mapping[str, Array], step: int, best_value: float | None, since_best: int) -> None:
+        """Go back to a checkpoint."""
+        self.learner.restore(arrays)
+        self.step, self.best_value, self.since_best = step, best_value, since_best
+        self.best = {n.removeprefix("best/"): a for n, a in arrays.items() if n.startswith("best/")}
+
+
+def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[[Job], bool]) -> None:
+    """All steps of a job that are left.
+
+    Args:
+        job: the job, started or restored.
+        before_step: called before each step; the state is then whole, and may be kept.
+        after_epoch: called after each epoch; true ends the job.
+    """
+    while job.step < job.steps:
+        order = permutation(stream_key(job.feed.seed, *job.words, "order", job.epoch), job.cases)
+        end = min((job.epoch + 1) * job.steps_per_epoch, job.steps)
+        while job.step < end:
+            before_step(job)
+            job.take_step(order)
+        job.verify_finite()
+        if after_epoch(job):
+            return

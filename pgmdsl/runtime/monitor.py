@@ -1,0 +1,190 @@
+"""Figures to watch while a model trains, cheap enough to be taken often; all are functions of the parameters alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.compiler.artifact import ArtifactLayer
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.feed import Feed
+from pgmdsl.runtime.fit import Job
+from pgmdsl.runtime.machine import Machine, State
+from pgmdsl.runtime.random import stream_key, uniforms
+
+Array = NDArray[Any]
+Metrics = dict[str, Any]
+
+WATCHED = 500  # cases on which figures are taken
+TIMES = 100  # figures a phase at most, evenly spread
+DEAD_ZONE = 0.02  # of a unit's range: a mean nearer to its ends counts as saturated
+LARGE_SINGULAR = 40.0  # 6 to 11 is healthy in a DBM on MNIST, 57 was a collapse
+
+
+def is_watched(job: Job) -> bool:
+    """Whether figures are taken after the epoch that has just ended."""
+    every = max(1, job.epochs // TIMES)
+    return job.step >= job.steps or job.epoch % every == 0 or job.recipe.stop is not None
+
+
+def watch(job: Job) -> Metrics:
+    """The figures after an epoch, on up to 500 training and validation cases.
+
+    `reconstruction`: mean squared difference of the observed statistics from their means given the hidden means.
+    `active`, `saturated`: by hidden layer, mean activity, and the share of units that hardly vary over the cases.
+    `singular`: by weight, its largest singular value. `free_energy_gap`: mean over validation less over training, a
+    sign of overfitting as it grows. `warnings`: signs of collapse, in words.
+    """
+    machine = job.averaged()
+    s, weight = _state(job.feed, machine)
+    out: Metrics = {"rate": job.rates().rate if job.step < job.steps else 0.0}
+    out["reconstruction"] = reconstruction_error(machine, s, weight, job.feed.layers)
+    hidden = [n for n in machine.layers if n not in job.feed.layers]
+    out["active"] = {n: _round(float((weight @ s[n]).mean() / weight.sum())) for n in hidden}
+    out["saturated"] = {
+        n: _round(saturated_share(machine.artifact.layers[n], s[n]))
+        for n in hidden
+        if machine.artifact.layers[n].values
+    }
+    out["singular"] = {w: _round(largest_singular_value(machine.p[w])) for w in job.learner.optimiser.weights}
+    if job.valid is not None:
+        v, valid_weight = _state(job.valid, machine)
+        out["valid_reconstruction"] = reconstruction_error(machine, v, valid_weight, job.feed.layers)
+        if machine.artifact.closed and job.name == "fit":
+            held = [
+                np.average(machine.free_energy({n: x[n] for n in job.feed.layers}), weights=w)
+                for x, w in ((v, valid_weight), (s, weight))
+            ]
+            out["free_energy_gap"] = _round(float(held[0] - held[1]))
+    out["warnings"] = _warnings(out)
+    return out
+
+
+def _state(feed: Feed, machine: Machine) -> tuple[State, Array]:
+    cases = feed.sample_cases(WATCHED)
+    s, fields = machine.new_state(len(cases)), machine.new_state(len(cases))
+    feed.fill(cases, {n: s[n] for n in feed.layers}, None)
+    machine.infer(s, fields, feed.layers)
+    return s, feed.data.weight(cases)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def reconstruction_error(machine: Machine, s: State, weight: Array, observed: tuple[str, ...]) -> float:
+    """Mean over units of the squared difference between observed statistics and their means given all other layers."""
+    total, units = 0.0, 0
+    for name in observed:
+        mean = np.empty_like(s[name])
+        machine.mean(name, machine.coupling(name, s, len(mean)), mean)
+        total += float(np.average(np.square(s[name] - mean).sum(axis=1, dtype=np.float64), weights=weight))
+        units += s[name].shape[1]
+    return _round(total / units)
+
+
+def saturated_share(layer: ArtifactLayer, means: Array) -> float:
+    """The share of a layer's units whose mean stays within 2% of one end of the support for all cases."""
+    low, high = min(layer.values), max(layer.values)
+    edge = DEAD_ZONE * (high - low)
+    return float(np.mean((means.max(axis=0) < low + edge) | (means.min(axis=0) > high - edge)))
+
+
+def largest_singular_value(w: Array, iterations: int = 20) -> float:
+    """The largest singular value of a matrix by power iteration, from below."""
+    x = uniforms(stream_key(0, "power iteration"), w.shape[1]).astype(w.dtype)
+    norm = float(np.linalg.norm(x))
+    for _ in range(iterations):
+        if norm == 0:
+            return 0.0
+        y = w @ (x / norm)
+        x = w.T @ y
+        norm = float(np.linalg.norm(x))
+    return norm**0.5
+
+
+def _warnings(metrics: Metrics) -> list[str]:
+    out = [
+        f"{share:.0%} of the units of {name} are stuck at one end: lower the rate, or add decay"
+        for name, share in metrics["saturated"].items()
+        if share > 0.5
+    ]
+    return out + [
+        f"the largest singular value of {name} is {value:.0f}: a sign of collapse; lower the rate, or add decay"
+        for name, value in metrics["singular"].items()
+        if value > LARGE_SINGULAR
+    ]
+
+
+# --- values for early stopping ----------------------------------------------------------------------------
+
+
+def stop_metric(job: Job) -> str:
+    """The metric that decides when to stop: the stated one, else what this model allows at little cost.
+
+    Raises:
+        Error: there is no validation data, or the model does not allow the metric.
+    """
+    assert job.recipe.stop is not None, "asked of phases with `stop` only"
+    if job.valid is None:
+        raise Error(
+            "stop = patience(...) watches validation data, and there is none; write valid = 0.1 in the data block"
+        )
+    discrete = all(job.machine.artifact.layers[n].support != "real" for n in job.feed.layers)
+    possible = bool(job.machine.artifact.closed) and discrete
+    metric = job.recipe.stop.metric or ("pseudolikelihood" if possible else "reconstruction")
+    if metric == "pseudolikelihood" and not possible:
+        raise Error(
+            "stop by pseudolikelihood needs visible units with few states and hidden layers that share no edge; write "
+            "patience(n, reconstruction) or patience(n, bound)"
+        )
+    return metric
+
+
+def stop_value(job: Job, metric: str) -> float:
+    """The metric's value on up to 500 validation cases with the averaged parameters; greater is better."""
+    assert job.valid is not None, "stop_metric has checked it"
+    machine = job.averaged()
+    s, weight = _state(job.valid, machine)
+    observed = {n: s[n] for n in job.feed.layers}
+    if metric == "reconstruction":
+        return -reconstruction_error(machine, s, weight, job.feed.layers)
+    if metric == "pseudolikelihood":
+        return float(np.average(pseudolikelihood(machine, observed), weights=weight))
+    from pgmdsl.runtime.estimators.bound import mean_field_bound, score_cases
+    from pgmdsl.runtime.evaluation import estimate_log_partition
+
+    log_z = estimate_log_partition(machine, "auto", job.feed.means(), temperatures=2000)
+    if metric == "bound":
+        return float(np.average(mean_field_bound(machine, observed).log_weight, weights=weight) - log_z.value)
+    return float(np.average(score_cases(machine, observed, log_z).values, weights=weight))
+
+
+def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
+    """An unbiased estimate of each case's log pseudo-likelihood, (cases,): one site of each, times the number of sites.
+
+    log p(x_i | all other observed units) follows from the free energies of the states of site i (Besag 1975).
+    """
+    layers = [machine.artifact.layers[n] for n in s]
+    sites = np.array([layer.size // layer.states for layer in layers])
+    cases = len(next(iter(s.values())))
+    chosen = (uniforms(stream_key(0, "pseudolikelihood"), cases) * sites.sum()).astype(np.int64)
+    base = machine.free_energy(s)
+    out = np.empty(cases)
+    for layer, first, count in zip(layers, np.cumsum(sites) - sites, sites, strict=True):
+        rows = np.flatnonzero((chosen >= first) & (chosen < first + count))
+        site = chosen[rows] - first
+        states = layer.states if layer.support == "one_hot" else len(layer.values)
+        total = np.full(len(rows), -np.inf)
+        for state in range(states):
+            other = {n: x[rows] for n, x in s.items()}
+            if layer.support == "one_hot":
+                blocks = other[layer.name].reshape(len(rows), count, states)
+                blocks[np.arange(len(rows)), site] = np.eye(states)[state]
+            else:
+                other[layer.name][np.arange(len(rows)), site] = layer.values[state]
+            total = np.logaddexp(total, -machine.free_energy(other))
+        out[rows] = -base[rows] - total
+    return out * sites.sum()

@@ -1,0 +1,82 @@
+"""How training shows that it moves: a bar on a terminal, a line now and then elsewhere, nothing in the first 2 s."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from pgmdsl.runtime.fit import Job
+
+QUIET = 2.0  # seconds that may pass without a word
+LINES = 10.0  # seconds between lines where there is no terminal
+FRAMES = 0.1  # seconds between updates of the bar
+
+
+class Display:
+    """Progress on stderr; safe to make and close when nothing is ever shown."""
+
+    def __init__(self, shown: bool = True) -> None:
+        """Start the clock. With `shown` false it stays silent, but for warnings asked of it by `note`."""
+        self._shown = shown
+        self._start = self._last = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._name = ""
+        self._noted: set[str] = set()
+
+    def update(self, job: Job, metrics: dict[str, Any] | None = None) -> None:
+        """Show where a job is, now and then."""
+        now = time.monotonic()
+        if not self._shown or now - self._start < QUIET or now - self._last < FRAMES:
+            return
+        if sys.stderr.isatty():
+            self._last = now
+            self._show_bar(job, metrics)
+        elif now - self._last >= LINES:
+            self._last = now
+            print(
+                f"{job.name}: epoch {job.epoch} of {job.epochs}, {now - self._start:.0f} s", file=sys.stderr, flush=True
+            )
+
+    def note(self, text: str) -> None:
+        """Say something, once."""
+        if text in self._noted:
+            return
+        self._noted.add(text)
+        if self._progress is not None:
+            self._progress.console.print(text, style="yellow", markup=False, highlight=False)
+        elif self._shown:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _show_bar(self, job: Job, metrics: dict[str, Any] | None) -> None:
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=Console(stderr=True))
+            self._progress.start()
+        if self._name != job.name or self._task is None:
+            self._name = job.name
+            self._task = self._progress.add_task(job.name, total=job.steps, detail="")
+        detail = f"epoch {job.epoch}/{job.epochs}"
+        if metrics is not None:
+            detail += f", reconstruction {metrics['reconstruction']:.4g}"
+            self._progress.update(self._task, completed=job.step, detail=detail)
+        else:
+            self._progress.update(self._task, completed=job.step)

@@ -1,0 +1,136 @@
+"""Run directories: one for each training run, numbered, never overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.tensors import disk_error, write_all
+
+FORMAT = 1  # of state.json and chains.safetensors
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What state.json says: which model on which data, and how far it has come.
+
+    Attributes:
+        model: the model's name.
+        source_name: the model file's name.
+        hash: of source, sizes and dtype.
+        sizes: the sizes' values.
+        dtype: `float32` or `float64`.
+        seed: of all random numbers.
+        versions: of pgmdsl and of what computes.
+        base: the folder to which paths in the model file are relative.
+        data: how data was given: by `data`, `valid`, `test`, `weights`, a path, a number, or `array` for what was handed
+            over in memory, by layer where it was so.
+        digest: of all data.
+        freeze: parameters frozen throughout.
+        warm: whether the run started from given parameters.
+        phase: the number of the phase (from 0).
+        stage: the number of the stage of greedy pretraining.
+        step: steps taken in it.
+        epoch: epochs begun in it.
+        started: whether the stage has been set up; its arrays are then in the checkpoint.
+        best_value: of the metric of `stop`.
+        since_best: epochs since then.
+        metrics_bytes: the length of metrics.jsonl at the checkpoint.
+        finished: whether all phases are done.
+    """
+
+    model: str
+    source_name: str
+    hash: str
+    sizes: Mapping[str, int]
+    dtype: str
+    seed: int
+    versions: Mapping[str, str]
+    base: str
+    data: Mapping[str, Any]
+    digest: str
+    freeze: tuple[str, ...]
+    warm: bool
+    phase: int = 0
+    stage: int = 0
+    step: int = 0
+    epoch: int = 0
+    started: bool = False
+    best_value: float | None = None
+    since_best: int = 0
+    metrics_bytes: int = 0
+    finished: bool = False
+
+    def as_json(self) -> str:
+        """The text of state.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=False) + "\n"
+
+
+def parse_info(text: str, place: str) -> RunInfo:
+    """The run described by a state.json. Raises `Error` where it is not one, or one of another version."""
+    try:
+        values = json.loads(text)
+        version = values.pop("format")
+        if version != FORMAT:
+            raise Error(
+                f"{place}: this run has format {version}, and this pgmdsl reads {FORMAT}; use the version that wrote it"
+            )
+        values["freeze"] = tuple(values["freeze"])
+        return RunInfo(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise Error(
+            f"{place}: this does not describe a run: it is damaged or cut short ({problem}); start from an intact one"
+        ) from None
+
+
+def read_info(directory: Path) -> RunInfo:
+    """What a run directory says of itself. Raises `Error` where there is no run."""
+    path = directory / "state.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        there = "there is no such directory" if not directory.exists() else "it has no readable state.json"
+        raise Error(
+            f"{directory}: this is no run directory: {there}; name one that pgmc train has made, such as runs/dbm"
+        ) from None
+    return parse_info(text, str(path))
+
+
+def new_run_directory(artifact: Artifact, out: Path | None) -> Path:
+    """Make the directory of a new run: `out`, or `runs/<model>`, numbered where that exists (`runs/dbm-2`).
+
+    Raises:
+        Error: `out` exists and is not empty, or cannot be made.
+    """
+    try:
+        if out is not None:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise Error(
+                    f"{out}: this exists, and a run never overwrites anything; name a new directory, or remove this one"
+                )
+            out.mkdir(parents=True, exist_ok=True)
+            return out
+        parent = Path("runs")
+        parent.mkdir(exist_ok=True)
+        stem = Path(artifact.source_name).stem if artifact.source_name.endswith(".ebm") else artifact.name.lower()
+        number = 1
+        while True:
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return path
+    except OSError as problem:
+        raise disk_error(out or Path("runs"), problem, 0) from None
+
+
+def write_model(directory: Path, artifact: Artifact) -> None:
+    """Write the model's source and kernels into a new run. Raises `Error` where the disk does not take them."""
+    write_all(directory, {"model.ebm": artifact.source.encode(), "kernels.py": artifact.kernels.encode()})

@@ -133,14 +133,14 @@ def {unit.name}_add_changes(field, own0, scale0, own1, scale1, {_arguments(extra
     """
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
-        fields, total, largest = field[i], 0.0, Real(0.0)
+        fields, total, far = field[i], 0.0, 0
         for j in range(field.shape[1]):
             change = (own1[j] - own0[j]) + slope * fields[j]
             middle = own0[j] + start * fields[j] + Real(0.5) * change
             aside = Real(GAUSS) * change
             total += Real(0.5) * change * ({unit.name}_mean(middle - aside) + {unit.name}_mean(middle + aside))
-            largest = max(largest, abs(change))
-        if largest > Real(STEP):
+            far += 1 if abs(change) > Real(STEP) else 0
+        if far > 0:
             total = 0.0
             for j in range(field.shape[1]):
                 total += {unit.name}_log_partition(own1[j] + end * fields[j]{last}

@@ -53,6 +53,12 @@ def draw_bits(levels: Array, key: int, out: Array) -> None:
         fill_bits(levels, np.uint64(key), out)
 
 
+def flat(array: Array) -> Array:
+    """A C-contiguous array as a vector, without a copy."""
+    assert array.flags.c_contiguous, "arrays that are changed in place must be C-contiguous"
+    return array.reshape(-1)
+
+
 @njit(**KERNEL)
 def step_flat(w: Array, velocity: Array, gradient: Array, rate: Real, momentum: Real, decay: Real) -> None:
     """One pass of `momentum_step` over vectors."""
@@ -64,7 +70,7 @@ def step_flat(w: Array, velocity: Array, gradient: Array, rate: Real, momentum: 
 
 def momentum_step(w: Array, velocity: Array, gradient: Array, rate: float, momentum: float, decay: float) -> None:
     """Set velocity = momentum velocity + rate (gradient - decay w); w = w + velocity. Arrays of one shape."""
-    step_flat(w.reshape(-1), velocity.reshape(-1), gradient.reshape(-1), Real(rate), Real(momentum), Real(decay))
+    step_flat(flat(w), flat(velocity), flat(gradient), Real(rate), Real(momentum), Real(decay))
 
 
 @njit(**KERNEL)
@@ -133,4 +139,4 @@ def average_flat(average: Array, w: Array, weight: Real) -> None:
 
 def average_step(average: Array, w: Array, weight: float) -> None:
     """Set average = average + weight (w - average). Arrays of one shape."""
-    average_flat(average.reshape(-1), w.reshape(-1), Real(weight))
+    average_flat(flat(average), flat(w), Real(weight))

@@ -105,23 +105,19 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _cache_directory() -> Path | None:
-    """The directory for generated files, `PGMDSL_CACHE_DIR` or one in the user's cache; None if it is not safe.
+    """A directory for generated files in `PGMDSL_CACHE_DIR`, or in the user's cache; None if it is not safe.
 
-    Code is loaded from here: it has to be a real directory that belongs to this user and that nobody else can open.
+    Code is loaded from here: it has to be a real directory that belongs to this user and that nobody else can write.
     """
     given = os.environ.get("PGMDSL_CACHE_DIR")
     try:
-        directory = Path(given) if given else _user_cache() / "pgmdsl" / "kernels"
+        directory = (Path(given) if given else _user_cache() / "pgmdsl").absolute() / "kernels"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid"):
-            found = directory.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                return None
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                directory.chmod(0o700)
+        found = directory.lstat()
     except (OSError, RuntimeError):  # not writable, or the user has no home
         return None
-    return directory
+    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022)
+    return directory if mine and stat.S_ISDIR(found.st_mode) else None
 
 
 def _user_cache() -> Path:

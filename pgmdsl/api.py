@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pgmdsl.compiler.artifact import Artifact
     from pgmdsl.compiler.derivation import Derivation
     from pgmdsl.compiler.prove import Verdict
-    from pgmdsl.runtime.estimators.result import LogPartition
     from pgmdsl.run import Run
+    from pgmdsl.runtime.estimators.result import LogPartition
 
 Array = NDArray[Any]
 Parameters = Mapping[str, Array]
@@ -244,7 +244,7 @@ def log_partition(
     seed: int = 0,
     data: State | None = None,
 ) -> LogPartition:
-    """log Z of a model.
+    """Log Z of a model.
 
     Args:
         model: The model.

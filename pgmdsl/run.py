@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.api import Model
@@ -17,11 +16,19 @@ from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 from pgmdsl.grammar.source import Source
-from pgmdsl.runtime.data import Data, Splits, peek_shape
+from pgmdsl.runtime.data import Data, Splits, open_data, peek_shape
+from pgmdsl.runtime.estimators.bound import score_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
 from pgmdsl.runtime.evaluation import Method, data_means, estimate_log_partition, evaluate_data, statistics_of
+from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
-from pgmdsl.runtime.sampling import draw_samples, infer, reconstruct
+from pgmdsl.runtime.parameters import load_parameters
+from pgmdsl.runtime.progress import progress_bar
+from pgmdsl.runtime.rundir import read_info
+from pgmdsl.runtime.sampling import draw_samples, infer, reconstruct, to_states
+from pgmdsl.runtime.train import TrainedRun, reopen_data
+from pgmdsl.runtime.train import resume as resume_training
+from pgmdsl.runtime.train import train as train_artifact
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.sampling import Reconstruction
@@ -123,3 +130,194 @@ class Run:
     def reconstruct(self, data: Mapping[str, Array], sweeps: int = 50, seed: int = 0) -> Reconstruction:
         """Means and samples of the observed layers after one pass through the others."""
         return reconstruct(self.machine, data, sweeps, seed)
+
+    # --- data and figures ---------------------------------------------------------------------------------
+
+    @property
+    def splits(self) -> Splits:
+        """The run's data, opened again as it was given. Raises Error where the files are gone."""
+        if self._splits is None:
+            self._splits = reopen_data(self.directory, self.model.artifact, read_info(self.directory))
+        return self._splits
+
+    def _held_out(self) -> tuple[str, Data]:
+        splits = self.splits
+        for name, data in (("test", splits.test), ("validation", splits.valid)):
+            if data is not None:
+                return name, data
+        return "training", splits.train
+
+    def _data(self, given: Mapping[str, Any] | None) -> tuple[str, Data]:
+        if not given:
+            return self._held_out()
+        return "given", open_data(self.model.artifact, given, valid=0.0, test=0.0, base=self.model.base).train
+
+    def cases(self, given: Mapping[str, Any] | None = None) -> dict[str, Array]:
+        """States (cases, *dims) of the visible layers: of the data given, else of the run's held-out cases."""
+        _, data = self._data(given)
+        s = statistics_of(self.machine, data, self.seed)
+        return to_states(self.machine, s)
+
+    def score(self, data: Mapping[str, Any], log_partition: LogPartition | None = None) -> Array:
+        """Log-probability of each case, (cases,), or its variational bound where the exact sum is out of reach.
+
+        Args:
+            data: By visible layer, arrays (cases, *dims) or paths.
+            log_partition: log Z; estimated anew when None.
+        """
+        _, opened = self._data(data)
+        z = log_partition or self.log_partition()
+        with one_blas_thread():
+            return score_cases(self.machine, statistics_of(self.machine, opened, self.seed), z).values
+
+    def log_partition(
+        self,
+        method: Method = "auto",
+        *,
+        chains: int = 100,
+        temperatures: int = 10_000,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> LogPartition:
+        """Log Z of the trained model: exact where enumeration is cheap, else by annealed importance sampling.
+
+        The base distribution of annealing has the means of the run's training data.
+        """
+        with progress_bar("annealed importance sampling", progress) as tick:
+            return estimate_log_partition(
+                self.machine,
+                method,
+                data_means(self.machine, self.splits.train),
+                chains=chains,
+                temperatures=temperatures,
+                seed=seed,
+                progress=tick,
+            )
+
+    def evaluation(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        method: Method = "auto",
+        chains: int = 100,
+        temperatures: int = 10_000,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given."""
+        name, opened = self._data(data)
+        z = self.log_partition(method, chains=chains, temperatures=temperatures, seed=seed, progress=progress)
+        figures = evaluate_data(self.machine, opened, z, self.seed, name)
+        return Evaluation(z, tuple(figures), figures[0].bits)
+
+    def evaluate(self, data: Mapping[str, Any] | None = None) -> list[Figure]:
+        """The figures of `evaluation`: each with its error over cases and that of log Z."""
+        return list(self.evaluation(data).figures)
+
+    # --- pictures -----------------------------------------------------------------------------------------
+
+    def draw_samples_sheet(self, samples: Mapping[str, Array], path: Path) -> Path | None:
+        """A sheet of the first visible layer that can be shown as images: its samples, or None."""
+        from pgmdsl.runtime.plots import sample_sheet
+
+        for name, layer in self.model.artifact.layers.items():
+            if layer.role == "visible" and layer.support != "one_hot" and (dims := image_dims(layer.dims)):
+                x = samples[name].reshape(-1, *dims)
+                sample_sheet(x[:100], dims, path, f"{self.model.name}: {name}, {min(len(x), 100)} samples")
+                return path
+        return None
+
+    def draw_pictures(self, folder: Path | None = None) -> dict[str, Path]:
+        """Samples, filters and training curves as PNG files; returns their paths by what they show."""
+        from pgmdsl.runtime.plots import curves, filter_sheet
+
+        folder = folder or self.directory
+        folder.mkdir(parents=True, exist_ok=True)
+        out: dict[str, Path] = {}
+        samples = self.sample(100, seed=self.seed)
+        means = {n: self.model.mean(n, self.parameters, {m: x[:, 0] for m, x in samples.items()}) for n in samples}
+        if path := self.draw_samples_sheet(means, folder / "samples.png"):
+            out["samples"] = path
+        layers = self.model.artifact.layers
+        for edge in self.model.artifact.edges:
+            lower = layers[edge.layers[0]]
+            dims = image_dims(lower.dims)
+            if lower.role == "visible" and dims and edge.weight not in out:
+                path = folder / f"filters_{edge.weight}.png"
+                weight = self.parameters[edge.weight].reshape(lower.size, -1)
+                filter_sheet(weight, dims, path, f"{self.model.name}: filters of {edge.weight}")
+                out[edge.weight] = path
+        if self.metrics:
+            curves(self.metrics, folder / "curves.png")
+            out["curves"] = folder / "curves.png"
+        return out
+
+
+def image_dims(dims: tuple[int, ...]) -> tuple[int, int] | None:
+    """How units are shown as an image: their two axes, or a square of a flat layer; None where neither fits."""
+    if len(dims) == 2:
+        return dims[0], dims[1]
+    side = round(dims[0] ** 0.5)
+    return (side, side) if len(dims) == 1 and side * side == dims[0] and side > 1 else None
+
+
+# --- runs made, opened and gone on with -------------------------------------------------------------------
+
+
+def start_run(
+    model: Model,
+    data: Mapping[str, Any] | None,
+    valid: Any,
+    test: Any,
+    weights: Any,
+    init: Run | Mapping[str, Array] | None,
+    freeze: tuple[str, ...],
+    out: str | Path | None,
+    seed: int,
+    callback: Callback | None,
+) -> Run:
+    """Train into a new run directory; see `pgmdsl.train`."""
+    trained = train_artifact(
+        model.artifact,
+        data,
+        valid=valid,
+        test=test,
+        weights=weights,
+        init=init.parameters if isinstance(init, Run) else init,
+        freeze=freeze,
+        out=None if out is None else Path(out),
+        seed=seed,
+        callback=callback,
+        base=model.base,
+    )
+    return _opened(trained, model)
+
+
+def load_run(directory: Path) -> Run:
+    """A run from its directory, finished or not. Raises Error where there is none, or it is damaged."""
+    model = _model_of(directory)
+    parameters = load_parameters(directory / "parameters.safetensors", model.artifact)
+    return Run(directory, model, parameters, read_info(directory).seed, None)
+
+
+def resume_run(
+    directory: Path, callback: Callback | None, data: Mapping[str, Any] | None = None, weights: Any = None
+) -> Run:
+    """Go on with a run; see `pgmdsl.resume`."""
+    model = _model_of(directory)
+    return _opened(resume_training(directory, model.artifact, data, weights=weights, callback=callback), model)
+
+
+def _opened(trained: TrainedRun, model: Model) -> Run:
+    info = read_info(trained.directory)
+    return Run(trained.directory, model, trained.parameters, info.seed, None)
+
+
+def _model_of(directory: Path) -> Model:
+    """The model of a run, compiled again from its source: what the directory holds is never executed."""
+    info = read_info(directory)
+    if info.dtype not in ("float32", "float64"):
+        raise Error(f"{directory}: state.json names the dtype {info.dtype!r}; the run is damaged")
+    source = read_source(directory / "model.ebm")
+    compiled = compile_source(Source(info.source_name, source.text), info.sizes, info.dtype)
+    return Model(compiled, Path(info.base))

@@ -61,7 +61,7 @@ def verify_command(file: Path, as_json: bool) -> None:
         for verdict in verdicts:
             click.echo(verdict_text(source, verdict))
         if not verdicts:
-            click.echo(f"{file} has no checks: write one, for example\n  check \"mine\": energy == ...")
+            click.echo(f'{file} has no checks: write one, for example\n  check "mine": energy == ...')
         else:
             counts = ", ".join(
                 f"{n} {status}"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def print_figures(evaluation: Evaluation) -> None:
-    """log Z and every figure, each with its two standard errors, then what makes them doubtful."""
+    """Log Z and every figure, each with its two standard errors, then what makes them doubtful."""
     z = evaluation.log_partition
     how = "exact" if z.method == "exact" else f"{z.method.replace('_', ' ').upper()}, {z.chains} chains"
     if z.effective_sample_size is not None:

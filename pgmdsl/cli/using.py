@@ -114,7 +114,9 @@ def reconstruct_command(
 @click.command("eval")
 @RUN
 @DATA
-@click.option("--method", type=click.Choice(["auto", "exact", "ais"]), default="auto", show_default=True, help="Of log Z.")
+@click.option(
+    "--method", type=click.Choice(["auto", "exact", "ais"]), default="auto", show_default=True, help="Of log Z."
+)
 @click.option("--chains", default=100, show_default=True, help="Of annealed importance sampling.")
 @click.option("--temperatures", default=10_000, show_default=True, help="Of annealed importance sampling.")
 @SEED
@@ -173,18 +175,20 @@ def _clamped(run: Run, name: str, text: str) -> Any:
     if not text.lstrip("-").isdigit():
         return read_array(text, Path.cwd(), f"the clamped state of {name}")
     if layer.support != "one_hot":
-        raise Error(f"--clamp {name}={text}: a number is the state of a softmax layer; give {name} a file, {name}=cases.npy")
+        raise Error(
+            f"--clamp {name}={text}: a number is the state of a softmax layer; give {name} a file, {name}=cases.npy"
+        )
     if not 0 <= int(text) < layer.states:
         raise Error(f"--clamp {name}={text}: the states of {name} are 0 to {layer.states - 1}")
     return np.full((1, layer.size // layer.states), int(text))
 
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    import io
+
     import numpy as np
 
     from pgmdsl.runtime.tensors import write_atomic
-
-    import io
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,3 +82,31 @@ class Display:
             self._progress.update(self._task, completed=job.step, detail=detail)
         else:
             self._progress.update(self._task, completed=job.step)
+
+
+@contextmanager
+def progress_bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A function to be called with (done, total): a bar on a terminal after 2 s, a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    start = last = time.monotonic()
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what)
+
+    def tick(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if not shown or now - start < QUIET:
+            return
+        if sys.stderr.isatty():
+            bar.start()
+            bar.update(task, completed=done, total=total)
+        elif now - last >= LINES:
+            last = now
+            print(f"{what}: {done} of {total}, {now - start:.0f} s", file=sys.stderr, flush=True)
+
+    try:
+        yield tick
+    finally:
+        bar.stop()

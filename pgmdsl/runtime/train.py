@@ -153,16 +153,7 @@ def resume(
     """
     info, arrays = load_checkpoint(directory, artifact)
     _verify_phases(artifact, info.freeze)
-    stated = {"data": data, "valid": valid, "test": test, "weights": weights}
-    given = {k: _reopened(k, info.data.get(k), v, directory) for k, v in stated.items()}
-    splits = open_data(
-        artifact,
-        given["data"],
-        valid=given["valid"],
-        test=given["test"],
-        weights=given["weights"],
-        base=Path(info.base),
-    )
+    splits = reopen_data(directory, artifact, info, data, valid=valid, test=test, weights=weights)
     if splits.digest != info.digest:
         raise Error(
             f"{directory}: the data is not what this run was trained on: a file has changed, or other arrays are given. "
@@ -173,6 +164,33 @@ def resume(
     session = _Session(artifact, load_kernels(artifact), splits, directory, info, parameters, callback, display)
     session.restore(arrays)
     return session.run()
+
+
+def reopen_data(
+    directory: Path,
+    artifact: Artifact,
+    info: RunInfo,
+    data: Mapping[str, Given] | None = None,
+    *,
+    valid: Share = None,
+    test: Share = None,
+    weights: Given | None = None,
+) -> Splits:
+    """The data of a run, opened as it was given to `train`; what was an array in memory is given again, as there.
+
+    Raises:
+        Error: a file is gone or unreadable, or an array is not given.
+    """
+    stated = {"data": data, "valid": valid, "test": test, "weights": weights}
+    given = {k: _reopened(k, info.data.get(k), v, directory) for k, v in stated.items()}
+    return open_data(
+        artifact,
+        given["data"],
+        valid=given["valid"],
+        test=given["test"],
+        weights=given["weights"],
+        base=Path(info.base),
+    )
 
 
 def _versions(artifact: Artifact) -> dict[str, str]:

@@ -84,7 +84,9 @@ def _target_of(phase: Phase, model: Model) -> str | None:
     if target.name not in model.layers:
         raise MistakeError.unknown(target.name, target.span, "is not a layer", uppers)
     if target.name not in uppers:
-        message = f"{target.name} is not a hidden layer with neighbours below it, so greedy has nothing to train there"
+        message = (
+            f"{target.name} is not a hidden layer that data reaches from below, so greedy has nothing to train there"
+        )
         raise MistakeError("E054", target.span, message, f"it can train {', '.join(uppers)}")
     return target.name
 
@@ -147,6 +149,6 @@ def _warn_unreached(phase: Phase, model: Model, scope: Scope) -> None:
         scope.diagnostics.warn(
             "W003",
             phase.kind.span,
-            f"greedy pretraining does not train {', '.join(unreached)}: the upper layer of its edge is visible",
+            f"greedy pretraining does not train {', '.join(unreached)}: no stage has both layers of the edge",
             "the earlier layer in the file is the lower: declare visible layers before the hidden layers they join",
         )

@@ -85,33 +85,29 @@ def closed_visible(model: Model) -> tuple[str, ...]:
 
 
 def greedy_stages(model: Model) -> tuple[GreedyStage, ...]:
-    """The restricted machines of greedy pretraining, bottom up: each hidden layer with all its lower neighbours.
+    """The restricted machines of greedy pretraining, bottom up: each hidden layer with its lower neighbours.
 
-    Lower is earlier in the file. The input of a layer is doubled within its stage where it will also have input
-    from its other side once composed: the upper layer if it has neighbours above, a hidden lower layer if it has
-    neighbours below. A hidden layer without lower neighbours has no stage.
+    Lower is earlier in the file; a hidden lower neighbour that has no stage of its own is left out, as no pass from
+    the data reaches it, and a hidden layer that then has none has no stage. The input of a layer is doubled within its
+    stage where it will also have input from its other side once composed: the upper layer if it has neighbours above,
+    a hidden lower layer since it has neighbours below.
 
     Source: Salakhutdinov and Hinton (2009), section 3.1, eqs. 15-16; with both layers of an intermediate stage
     doubled, which is an ordinary machine whose weights are halved on composing.
     """
+    order = {name: i for i, name in enumerate(model.layers)}
+    fed = {layer.name for layer in model.layers.values() if layer.role == "visible"}
     stages = []
     for layer in model.layers.values():
-        below, above = _sides(model, layer.name)
+        near = model.neighbours(layer.name)
+        below = tuple(name for name in near if order[name] < order[layer.name] and name in fed)
         if layer.role != "hidden" or not below:
             continue
-        scale = {layer.name: 2.0 if above else 1.0}
-        for name in below:
-            scale[name] = 2.0 if model.layers[name].role == "hidden" and _sides(model, name)[0] else 1.0
-        stages.append(GreedyStage(layer.name, below, scale))
+        fed.add(layer.name)
+        above = any(order[name] > order[layer.name] for name in near)
+        scale = {name: 2.0 if model.layers[name].role == "hidden" else 1.0 for name in below}
+        stages.append(GreedyStage(layer.name, below, {**scale, layer.name: 2.0 if above else 1.0}))
     return tuple(stages)
-
-
-def _sides(model: Model, layer: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The neighbours below and above a layer, each in file order."""
-    order = {name: i for i, name in enumerate(model.layers)}
-    near = model.neighbours(layer)
-    below = tuple(name for name in near if order[name] < order[layer])
-    return below, tuple(name for name in near if order[name] > order[layer])
 
 
 def untrained_by_greedy(model: Model) -> tuple[str, ...]:
@@ -128,5 +124,5 @@ def legal_phases(model: Model) -> Mapping[str, str | None]:
     if not hidden:
         reason = "the model has no hidden layer"
     elif not greedy_stages(model):
-        reason = "no hidden layer has a neighbour below it, that is earlier in the file"
+        reason = "no hidden layer joins a visible layer that is declared before it"
     return {"greedy": reason, "fit": None}

@@ -120,7 +120,8 @@ SETTINGS: tuple[Setting, ...] = (
         "stop",
         ("fit",),
         "patience(n) | patience(n, METRIC)",
-        f"stop after n epochs without a better value on the validation data; METRIC is {', '.join(METRICS)}",
+        "stop after n epochs without a better value on the validation data, and keep the best parameters; METRIC is "
+        f"{', '.join(METRICS)}; without it pseudolikelihood where the model has one, else reconstruction",
         method({"patience": Method(1, example="patience(10)", extra=METRICS)}),
     ),
     Setting(

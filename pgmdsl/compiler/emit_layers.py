@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 from pgmdsl.compiler.emit_formula import assigned, print_formula
-from pgmdsl.compiler.emit_units import has_energy, per_unit
+from pgmdsl.compiler.emit_units import has_energy, per_unit, state_parameters
 from pgmdsl.compiler.plan import Contraction, KernelPlan, LayerPlan, WeightPlan, product_text
 from pgmdsl.compiler.plan_units import Categorical, UnitPlan
 from pgmdsl.compiler.typeset import unicode_text
@@ -178,4 +178,4 @@ def _own_factor(layer: LayerPlan, formula: Expression) -> str:
 def _energy(layer: LayerPlan, unit: UnitPlan) -> str:
     if not has_energy(unit):
         return ""
-    return f"\n    {unit.name}_add_energies(s, {_parameters(layer, per_unit(unit.energy))}out)"
+    return f"\n    {unit.name}_add_energies(s, {_parameters(layer, state_parameters(unit))}out)"

@@ -35,6 +35,12 @@ def per_unit(formula: Expression) -> tuple[str, ...]:
     return tuple(name for name in _PER_UNIT if name in names_in(formula))
 
 
+def state_parameters(unit: UnitPlan) -> tuple[str, ...]:
+    """Which of the per-unit arguments the energy as a function of the statistic needs, in order."""
+    both = {*per_unit(unit.energy), *per_unit(unit.state)}
+    return tuple(name for name in _PER_UNIT if name in both)
+
+
 def has_energy(unit: UnitPlan) -> bool:
     """Whether a unit has energy besides its field's."""
     return unit.energy != Number("0")
@@ -152,16 +158,17 @@ def {unit.name}_add_changes(field, own0, scale0, own1, scale1, {_arguments(extra
 def _energies(unit: UnitPlan) -> str:
     if not has_energy(unit):
         return ""
-    extra = per_unit(unit.energy)
-    names = {"s": "states[j]"} | {name: f"{name}[j]" for name in extra}
+    extra = state_parameters(unit)
+    entries = {name: f"{name}[j]" for name in extra}
     return f'''
 @njit(**KERNEL)
 def {unit.name}_add_energies(s, {_arguments(extra)}out):
-    """out += sum over units of base(x) + constant = {unicode_text(unit.energy)}."""
+    """out += sum over units of base(x) + constant = {unicode_text(unit.energy)}, x = {unicode_text(unit.state)}."""
     for i in range(s.shape[0]):
         states, total = s[i], 0.0
         for j in range(s.shape[1]):
-            total += {print_formula(unit.energy, names, "kernel")}
+            x = {print_formula(unit.state, {"s": "states[j]"} | entries, "kernel")}
+            total += {print_formula(unit.energy, {"x": "x"} | entries, "kernel")}
         out[i] += total
 '''
 

@@ -42,8 +42,8 @@ class UnitPlan:
     """The formulas that a unit type's kernels compute.
 
     In them `f` is the total field, `m` a mean of the statistic, `s` the statistic, `x` the state, `b` the bias and
-    `sigma` the standard deviation. `statistic` is a formula in x, `state` its inverse in s; `energy` (base and
-    constant) is in s; `own_factor` is what the bias is multiplied by in the field.
+    `sigma` the standard deviation. `statistic` is a formula in x, `state` its inverse in s; `energy`, base and
+    constant, is in x; `own_factor` is what the bias is multiplied by in the field.
     """
 
     name: str
@@ -63,14 +63,12 @@ def plan_unit(unit: Unit) -> UnitPlan:
     state = _inverse(statistic, Name("s"))
     if state is None:
         raise Error(f"unit {unit.name}: kernels need a statistic that is a multiple of x, not {unit.statistic}")
-    base = substitute(parse_expression(unit.base), "x", state)
-    constant = parse_expression(unit.constant)
     return UnitPlan(
         name=unit.name,
         sampler=_sampler(unit),
         statistic=statistic,
         state=state,
-        energy=simplify(Binary("+", base, constant)),
+        energy=simplify(Binary("+", parse_expression(unit.base), parse_expression(unit.constant))),
         own_factor=simplify(substitute(parse_expression(unit.own_field), "b", Number("1"))),
         log_partition=parse_expression(unit.log_partition),
         mean=parse_expression(unit.mean),

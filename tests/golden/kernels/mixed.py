@@ -357,11 +357,12 @@ def gaussian_add_changes(field, own0, scale0, own1, scale1, sigma, out):
 
 @njit(**KERNEL)
 def gaussian_add_energies(s, b, sigma, out):
-    """out += sum over units of base(x) + constant = (s σ)²/(2 σ²) + b²/(2 σ²)."""
+    """out += sum over units of base(x) + constant = x²/(2 σ²) + b²/(2 σ²), x = s σ."""
     for i in range(s.shape[0]):
         states, total = s[i], 0.0
         for j in range(s.shape[1]):
-            total += (states[j] * sigma[j]) * (states[j] * sigma[j]) / (Real(2.0) * (sigma[j] * sigma[j])) + b[j] * b[j] / (Real(2.0) * (sigma[j] * sigma[j]))
+            x = states[j] * sigma[j]
+            total += x * x / (Real(2.0) * (sigma[j] * sigma[j])) + b[j] * b[j] / (Real(2.0) * (sigma[j] * sigma[j]))
         out[i] += total
 
 
@@ -647,7 +648,7 @@ def log_partition_change_v(p, field, own0, scale0, own1, scale1, out):
 
 
 def base_energy_v(p, s, out):
-    """out += sum over units of (s σ)²/(2 σ²) + b²/(2 σ²), the energy besides the field's."""
+    """out += sum over units of x²/(2 σ²) + b²/(2 σ²), the energy besides the field's."""
     gaussian_add_energies(s, p["b"], p["sigma_v"], out)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numba
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from random_models import RandomModel
 
@@ -16,15 +19,19 @@ from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.machine import Machine
 
 
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """For the many files of random models, gone at the end of the process."""
+    return tempfile.TemporaryDirectory()
+
+
 @contextmanager
 def plain_python() -> Iterator[None]:
     """Within it kernels are loaded as plain Python: slow loops, but nothing to compile."""
-    before = numba.config.DISABLE_JIT
-    numba.config.DISABLE_JIT = 1
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", 1)
+        patch.setenv("PGMDSL_CACHE_DIR", _scratch().name)
         yield
-    finally:
-        numba.config.DISABLE_JIT = before
 
 
 def compile_machine(text: str, parameters: dict[str, NDArray[np.floating]], dtype: str, jit: bool) -> Machine:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
 from oracle import OracleEdge, OracleLayer, OracleModel
 
 LIMIT = 1024  # joint states of the discrete layers
+LEAST = {"K": 2}  # states of a softmax site; other sizes may be 1
 
 
 @dataclass(frozen=True)
@@ -21,25 +21,18 @@ class RandomModel:
     text: str
     oracle: OracleModel
 
-    def parameters(self, dtype: str) -> dict[str, NDArray[np.floating]]:
-        """As the kernels take them: weights as matrices, the rest flat."""
-        out = {}
-        sizes = {n: math.prod(layer.dims) for n, layer in self.oracle.layers.items()}
-        shapes = {e.weight: (sizes[e.first], sizes[e.second]) for e in self.oracle.edges}
-        for name, value in self.oracle.parameters.items():
-            out[name] = np.ascontiguousarray(value.reshape(shapes.get(name, -1)), dtype=dtype)
-        return out
-
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
+    """A layer as written in the file."""
+
     name: str
     role: str
     unit: str
     dims: tuple[str, ...]  # as written
     bias: str | None
     written_bias: str  # the clause
-    sigma: str  # the option's value as written, or ""
+    sigma: str = ""  # the option's value as written, or `default`; empty but for Gaussian units
 
 
 def _value(dim: str, sizes: dict[str, int]) -> int:
@@ -49,9 +42,9 @@ def _value(dim: str, sizes: dict[str, int]) -> int:
 
 
 @st.composite
-def _layers(draw: st.DrawFn, units: tuple[str, ...]) -> list[_Layer]:
+def _layers(draw: st.DrawFn, units: tuple[str, ...]) -> list[Layer]:
     count = draw(st.integers(2, 5))
-    out: list[_Layer] = []
+    out: list[Layer] = []
     for i in range(count):
         name = f"l{i}"
         role = "visible" if i == 0 else "hidden" if i == count - 1 else draw(st.sampled_from(["visible", "hidden"]))
@@ -76,13 +69,24 @@ def _layers(draw: st.DrawFn, units: tuple[str, ...]) -> list[_Layer]:
         sigma = ""
         if unit == "gaussian":
             sigma = draw(st.sampled_from(["default", "0.7", "2", '"sd.npy"', '"sd.npy"']))
-        out.append(_Layer(name, role, unit, dims, bias, clause, sigma))
+        out.append(Layer(name, role, unit, dims, bias, clause, sigma))
     return out
 
 
+@dataclass(frozen=True)
+class Edge:
+    """An edge as written: its weight's name, whether with a prime, whether written at all."""
+
+    first: Layer
+    second: Layer
+    weight: str
+    transposed: bool = False
+    named: bool = True
+
+
 @st.composite
-def _edges(draw: st.DrawFn, layers: list[_Layer]) -> list[tuple[_Layer, _Layer, str, bool, bool]]:
-    """(first, second, weight, transposed, named) as written: a spanning tree and some more edges."""
+def _edges(draw: st.DrawFn, layers: list[Layer]) -> list[Edge]:
+    """A spanning tree and some more edges; some use a weight again."""
     pairs = []
     for i, layer in enumerate(layers):
         may = [o for o in layers[:i] if not o.unit == layer.unit == "gaussian"]
@@ -90,7 +94,7 @@ def _edges(draw: st.DrawFn, layers: list[_Layer]) -> list[tuple[_Layer, _Layer, 
             tie = draw(st.sampled_from(may))
             pairs.append((tie, layer))
             pairs += [(o, layer) for o in may if o is not tie and draw(st.integers(0, 4)) == 0]
-    out: list[tuple[_Layer, _Layer, str, bool, bool]] = []
+    out: list[Edge] = []
     shapes: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for a, b in pairs:
         first, second = (a, b) if draw(st.booleans()) else (b, a)
@@ -98,14 +102,14 @@ def _edges(draw: st.DrawFn, layers: list[_Layer]) -> list[tuple[_Layer, _Layer, 
         reverse = [w for w, s in shapes.items() if s == (second.dims, first.dims)]
         kind = draw(st.integers(0, 3))
         if kind == 0 and again:
-            out.append((first, second, again[0], False, True))
+            out.append(Edge(first, second, again[0]))
         elif kind <= 1 and reverse:
-            out.append((first, second, reverse[0], True, True))
+            out.append(Edge(first, second, reverse[0], transposed=True))
         else:
             named = kind != 2
             weight = f"W{len(out)}" if named else f"W_{first.name}_{second.name}"
             shapes[weight] = (first.dims, second.dims)
-            out.append((first, second, weight, False, named))
+            out.append(Edge(first, second, weight, named=named))
     return out
 
 
@@ -118,61 +122,76 @@ def random_models(
     edges = draw(_edges(layers))
     sizes = {n: draw(st.integers(1, 4)) for n in ("A", "B", "C")} | {"K": draw(st.integers(2, 4))}
 
-    def dims(layer: _Layer) -> tuple[int, ...]:
-        return tuple(_value(d, sizes) for d in layer.dims)
-
-    def states() -> float:
-        total = 0.0
-        for layer in layers:
-            shape = dims(layer)
-            if layer.unit == "softmax":
-                total += math.prod(shape[:-1]) * math.log2(shape[-1])
-            elif layer.unit != "gaussian":
-                total += math.prod(shape)
-        return total
-
-    while states() > math.log2(limit) and max(sizes.values()) > 1:
-        least = {"K": 2}
-        name = max(sizes, key=lambda n: sizes[n] - least.get(n, 1))
-        if sizes[name] <= least.get(name, 1):
+    while _log_states(layers, sizes) > math.log2(limit):
+        name = max(sizes, key=lambda n: sizes[n] - LEAST.get(n, 1))
+        if sizes[name] <= LEAST.get(name, 1):
             break
         sizes[name] -= 1
+    return make_model(layers, edges, sizes, draw(st.integers(0, 2**32 - 1)))
 
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+def _dims(layer: Layer, sizes: dict[str, int]) -> tuple[int, ...]:
+    return tuple(_value(d, sizes) for d in layer.dims)
+
+
+def _log_states(layers: list[Layer], sizes: dict[str, int]) -> float:
+    """log2 of the number of joint states of the discrete layers."""
+    total = 0.0
+    for layer in layers:
+        shape = _dims(layer, sizes)
+        if layer.unit == "softmax":
+            total += math.prod(shape[:-1]) * math.log2(shape[-1])
+        elif layer.unit != "gaussian":
+            total += math.prod(shape)
+    return total
+
+
+def make_model(
+    layers: list[Layer], edges: list[Edge], sizes: dict[str, int], seed: int, spread: float = 0.6
+) -> RandomModel:
+    """The file of these layers and edges, with random parameters; weights have standard deviation `spread`."""
+    rng = np.random.default_rng(seed)
+    shape = {layer.name: _dims(layer, sizes) for layer in layers}
     parameters: dict[str, NDArray[np.float64]] = {}
     for layer in layers:
         if layer.bias:
-            parameters[layer.bias] = rng.normal(0, 0.8, dims(layer))
+            parameters[layer.bias] = rng.normal(0, 0.8, shape[layer.name])
         if layer.sigma:
             fixed = {"default": 1.0, "0.7": 0.7, "2": 2.0}.get(layer.sigma)
-            varied = rng.uniform(0.5, 2.0, dims(layer))
-            parameters[f"sigma_{layer.name}"] = np.full(dims(layer), fixed) if fixed else varied
+            varied = rng.uniform(0.5, 2.0, shape[layer.name])
+            parameters[f"sigma_{layer.name}"] = np.full(shape[layer.name], fixed) if fixed else varied
     oracle_edges = []
-    for first, second, weight, transposed, _ in edges:
-        if transposed:
-            first, second = second, first
-        if weight not in parameters:
-            parameters[weight] = rng.normal(0, 0.6, dims(first) + dims(second))
-        oracle_edges.append(OracleEdge(first.name, second.name, weight))
-    oracle = OracleModel(
-        {
-            x.name: OracleLayer(x.name, x.role, x.unit, dims(x), x.bias, f"sigma_{x.name}" if x.sigma else None)
-            for x in layers
-        },
-        tuple(oracle_edges),
-        parameters,
-    )
-    return RandomModel(_write(layers, edges, sizes), oracle)
+    for edge in edges:
+        first, second = (edge.first.name, edge.second.name)[:: -1 if edge.transposed else 1]
+        if edge.weight not in parameters:
+            parameters[edge.weight] = rng.normal(0, spread, shape[first] + shape[second])
+        oracle_edges.append(OracleEdge(first, second, edge.weight))
+    oracle_layers = {
+        x.name: OracleLayer(x.name, x.role, x.unit, shape[x.name], x.bias, f"sigma_{x.name}" if x.sigma else None)
+        for x in layers
+    }
+    return RandomModel(_write(layers, edges, sizes), OracleModel(oracle_layers, tuple(oracle_edges), parameters))
 
 
-def _write(layers: list[_Layer], edges: list[tuple[_Layer, _Layer, str, bool, bool]], sizes: dict[str, int]) -> str:
+def _write(layers: list[Layer], edges: list[Edge], sizes: dict[str, int]) -> str:
     used = {d.partition(" + ")[0] for layer in layers for d in layer.dims}
     model = ", ".join(f"{n} = {v}" for n, v in sizes.items() if n in used)
     lines = ["ebm 1", f"model Random({model})" if model else "model Random"]
     for x in layers:
         options = f"(sigma = {x.sigma})" if x.sigma and x.sigma != "default" else ""
         lines.append(f"{x.role} {x.name} : {x.unit}[{', '.join(x.dims)}]{options}{x.written_bias}")
-    for first, second, weight, transposed, named in edges:
-        clause = f" : {weight}{chr(39) * transposed}" if named else ""
-        lines.append(f"{first.name} -- {second.name}{clause}")
+    for edge in edges:
+        clause = f" : {edge.weight}{chr(39) * edge.transposed}" if edge.named else ""
+        lines.append(f"{edge.first.name} -- {edge.second.name}{clause}")
     return "\n".join(lines) + "\n"
+
+
+def every_unit(seed: int = 5, spread: float = 0.6) -> RandomModel:
+    """A fixed model with every unit type, a loop, a weight used twice, and several axes."""
+    v = Layer("v", "visible", "gaussian", ("2",), "b", " bias b", '"sd.npy"')
+    h = Layer("h", "hidden", "binary", ("A",), "a", " bias a")
+    y = Layer("y", "visible", "softmax", ("2", "K"), "c", " bias c")
+    g = Layer("g", "hidden", "spin", ("A",), None, " bias none")
+    z = Layer("z", "hidden", "gaussian", ("A",), "e", " bias e", "0.7")
+    edges = [Edge(v, h, "W"), Edge(h, y, "U"), Edge(h, g, "J"), Edge(z, g, "J", transposed=True), Edge(y, g, "R")]
+    return make_model([v, h, y, g, z], edges, {"A": 3, "K": 3}, seed, spread)

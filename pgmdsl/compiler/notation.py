@@ -110,6 +110,10 @@ class Notation(ABC):
         """A function of the language applied to its arguments."""
 
     @abstractmethod
+    def normal(self, mean: str, variance: str) -> str:
+        """A normal distribution, by its mean and variance."""
+
+    @abstractmethod
     def probability(self, function: str, event: str, given: str | None) -> str:
         """`p(event | given)`."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pgmdsl.compiler.notation import ATOM, GREEK, POWER, PRODUCT, Notation, Piece, name_parts
+from pgmdsl.compiler.notation import ATOM, GREEK, POWER, PRODUCT, RELATION, Notation, Piece, name_parts
 from pgmdsl.compiler.typeset_walk import typeset, typeset_terms
 from pgmdsl.grammar.syntax import Expression
 
@@ -16,7 +16,6 @@ _OWN_NAMES = {"energy": "E", "log_joint": "log p*", "bound": "ℒ"}
 _FUNCTIONS = {
     "sigmoid": "σ",
     "free_energy": "F",
-    "normal": "𝒩",
     "poisson": "Poisson",
     "categorical": "Categorical",
     "entropy": "H",
@@ -114,11 +113,15 @@ class Unicode(Notation):
 
     def cases(self, value: str, condition: str, otherwise: str) -> Piece:
         """In words."""
-        return Piece(f"({value} if {condition}, else {otherwise})")
+        return Piece(f"{value} if {condition} else {otherwise}", RELATION)
 
     def apply(self, function: str, arguments: str) -> str:
         """`σ(x)`."""
         return f"{_FUNCTIONS.get(function, function)}({arguments})"
+
+    def normal(self, mean: str, variance: str) -> str:
+        """`𝒩(m, s²)`."""
+        return f"𝒩({mean}, {variance})"
 
     def probability(self, function: str, event: str, given: str | None) -> str:
         """`p(h = 1 | v)`; `p_counts(words)` for the probability of counts."""
@@ -146,7 +149,8 @@ class Unicode(Notation):
         """`ᵢⱼ`, or `_{m ≠ j}`."""
         if condition is None:
             return _below("".join(names), all(len(n) == 1 for n in names) or len(names) == 1, ",".join(names))
-        return f"_{{{condition}}}" if condition.startswith(f"{names[-1]} ") else f"_{{{','.join(names)}: {condition}}}"
+        alone = len(names) == 1 and condition.startswith(f"{names[0]} ")
+        return f"_{{{condition}}}" if alone else f"_{{{','.join(names)}: {condition}}}"
 
     def states_below(self, layers: list[str]) -> str:
         """`_{h}`: braces set the states of a layer apart from an index."""

@@ -17,7 +17,6 @@ _FUNCTIONS = {
     "log": r"\log",
     "tanh": r"\tanh",
     "free_energy": "F",
-    "normal": r"\mathcal{N}",
     "poisson": r"\mathrm{Poisson}",
     "categorical": r"\mathrm{Categorical}",
     "entropy": "H",
@@ -123,6 +122,10 @@ class Latex(Notation):
         name = _FUNCTIONS.get(function) or rf"\mathrm{{{escaped(function)}}}"
         return name + _fenced("(", arguments, ")")
 
+    def normal(self, mean: str, variance: str) -> str:
+        r"""`\mathcal{N}(m, s^{2})`."""
+        return r"\mathcal{N}" + _fenced("(", f"{mean}, {variance}", ")")
+
     def probability(self, function: str, event: str, given: str | None) -> str:
         r"""`p(h = 1 \mid v)`; with a label for the probability of counts."""
         name = r"p_{\mathrm{counts}}" if function == "counts p" else function
@@ -148,10 +151,11 @@ class Latex(Notation):
         return rf"\mathrm{{softmax}}_{{{index}}}" + _fenced("(", body, ")") + entry
 
     def indices_below(self, names: list[str], condition: str | None) -> str:
-        """The indices, or the condition where it begins with the last of them."""
+        """The indices, or the condition where it begins with the only one."""
         if condition is None:
             return _joined(names)
-        return condition if condition.startswith(f"{names[-1]} ") else rf"{_joined(names)} \,:\, {condition}"
+        alone = len(names) == 1 and condition.startswith(f"{names[0]} ")
+        return condition if alone else rf"{_joined(names)} \,:\, {condition}"
 
     def states_below(self, layers: list[str]) -> str:
         """The layers, bold."""

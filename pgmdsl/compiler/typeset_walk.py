@@ -152,8 +152,9 @@ class _Walk:
                 return notation.derivative(self._at(body, ATOM), self.piece(variable).text)
             case "kl", (left, right):
                 return Piece(notation.divergence(self.piece(left).text, self.piece(right).text))
-            case "normal", (mean, deviation):  # written with the variance
-                arguments = (mean, Binary("^", deviation, Number("2")))
+            case "normal", (mean, deviation):
+                variance = Binary("^", deviation, Number("2"))
+                return Piece(notation.normal(self.piece(mean).text, self.piece(variance).text))
             case _, (body,):
                 special = self._special(call, body)
                 if special is not None:

@@ -27,10 +27,13 @@ _FORMS = {
     "unit_energy": "the energy is an expression in the support's variable: energy x^2/2",
     "statistic": "the statistic is an expression in the support's variable: statistic x",
 }
+_HEADERS = frozenset({"unit", "data", "train", "phase"})
 _NOUNS = {
     "version": "version line",
     "model": "model line",
     "layer": "layer",
+    "unit": "unit type",
+    "data": "data block",
     "unit_energy": "energy",
     "param": "parameter list",
     "expr": "expression",
@@ -63,12 +66,12 @@ def complaint(failure: Failure) -> Diagnostic:
     form = _FORMS.get(failure.rule)
     if token is None:
         noun = _NOUNS.get(failure.rule, failure.rule)
-        message = f"this {noun} ends too early: expected {expected_words(failure.expected)}"
+        message = f"this {noun} ends too early: expected {expected_words(failure)}"
         return Diagnostic("E019", message, failure.end, _end_hint(failure) or form)
     if token.kind in OPERATOR_WORDS and "name" in failure.expected:
         message = f"{token.text} is a keyword of the language and cannot be a name here"
         return Diagnostic("E016", message, token.span, form)
-    message = f"found {shown(token)}, expected {expected_words(failure.expected)}"
+    message = f"found {shown(token)}, expected {expected_words(failure)}"
     return Diagnostic("E010", message, token.span, _hint(failure, token) or form)
 
 
@@ -85,8 +88,9 @@ def shown(token: Token) -> str:
             return f"`{token.text}`"
 
 
-def expected_words(kinds: frozenset[str]) -> str:
-    """`a value`, or `an operator, `,` or `)``: the kinds of tokens that may stand at a place."""
+def expected_words(failure: Failure) -> str:
+    """`a value`, or `an operator, `,` or `)``: what might have stood at the place."""
+    kinds = failure.expected
     words: list[str] = []
     rest = set(kinds)
     if {"name", "number", "("} <= kinds:
@@ -100,9 +104,11 @@ def expected_words(kinds: frozenset[str]) -> str:
     for kind, word in (("name", "a name"), ("number", "a number"), ("text", "a title in double quotes")):
         if kind in rest:
             words.append(word)
+    if failure.rule in _HEADERS:
+        rest -= {"'", "(", "["}
     words += sorted(f"`{kind}`" for kind in rest - {"name", "number", "text", "end"})
     if "end" in rest:
-        words.append("the end of the line")
+        words.append("`{`" if failure.rule in _HEADERS else "the end of the line")
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
@@ -140,6 +146,8 @@ def _habit_hint(failure: Failure, token: Token) -> str | None:
             return "this is not a comparison of the language: < <= > >= == !="
         case _, "if" if "==" in failure.expected:
             return "on the left of ==, put a conditional in parentheses"
+        case _, "==" if failure.rule == "check" and "where" in failure.expected:
+            return "a check has one ==: write a check for each equation"
         case _, kind if kind in COMPARISONS and "+" in failure.expected and "name" not in failure.expected:
             return "compare two values at a time, inside a condition"
         case _, "+" if "-" in failure.expected and "name" in failure.expected:
@@ -148,6 +156,8 @@ def _habit_hint(failure: Failure, token: Token) -> str | None:
             return "swap the indices instead of transposing an entry: W[j,i] is W'[i,j]"
         case (("name" | "number" | ")" | "]"), ("name" | "number" | "(")) if "+" in failure.expected:
             return _adjacent_hint(token)
+        case "=", "{" if failure.rule == "entry":
+            return "several values stand between commas: freeze = W1, b"
         case _, "{":
             return "a set in braces stands after support x in; blocks are unit NAME { }, data LAYER { } and train { }"
         case _:

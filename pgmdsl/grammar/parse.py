@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _BLOCKS = ("unit", "data", "train")
 _RULE_OF_HEAD = {"visible": "layer", "hidden": "layer", "given": "layer", "ebm": "version"}
-_EDGE_BEGINNINGS = frozenset({"-", "<", "*", "~>", "->", "=="})
+_EDGE_BEGINNINGS = frozenset({"-", "<", "*", "~>", "->"})
 _STARTS = (
     *("version", "model", "layer", "edge", "check", "unit", "data", "train"),
     *("phase", "entry", "param", "support", "unit_energy", "statistic", "expr"),
@@ -144,7 +144,7 @@ class _Parser:
         if word in HEADS:
             rule = _RULE_OF_HEAD.get(word, word)
             found = self.rule(rule, piece, _with_head(piece.tokens))
-        elif word and len(piece.tokens) > 1 and piece.tokens[1].kind in _EDGE_BEGINNINGS:
+        elif word and _looks_like_edge(piece.tokens):
             found = self.edge(piece)
         else:
             self.report(piece, unknown_statement(piece))
@@ -249,6 +249,11 @@ class _Parser:
             found.get("statistic"),
             span=piece.span,
         )
+
+
+def _looks_like_edge(tokens: Sequence[Token]) -> bool:
+    """Whether an operator of edges follows the first name, and this is no equation."""
+    return len(tokens) > 1 and tokens[1].kind in _EDGE_BEGINNINGS and all(t.kind != "==" for t in tokens)
 
 
 def _with_head(tokens: Sequence[Token]) -> list[Token]:

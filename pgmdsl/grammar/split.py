@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.tokens import EDGE_OPERATORS, Token, Tokens, line_continues
-from pgmdsl.grammar.words import UNIT_ENTRIES
+from pgmdsl.grammar.words import HEADS, UNIT_ENTRIES
 
 MAX_NESTING = 200
+_WITHOUT_BLOCK = frozenset(HEADS) - {"unit", "data", "train"}
 _CLOSER = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -86,7 +87,7 @@ class _Splitter:
     def begin_line(self, i: int) -> None:
         """End the present piece if this newline does, or if a bracket was clearly left open."""
         token = self.tokens[i]
-        if (self.brackets or self.blocks) and begins_statement(self.tokens, i):
+        if begins_statement(self.tokens, i, inside=bool(self.brackets or self.blocks)):
             self.close_all()
         elif self.brackets and self.blocks and self.begins_entry(i):
             self.unclosed(self.brackets[-1])
@@ -124,9 +125,11 @@ class _Splitter:
     def open(self, token: Token) -> None:
         """An opening bracket: of an expression, of a set, or of a block."""
         if len(self.brackets) + len(self.blocks) >= MAX_NESTING and not self.piece.deep:
-            self.report("E008", token, f"brackets are nested more than {MAX_NESTING} deep", None)
+            self.report(
+                "E008", token, f"brackets are nested more than {MAX_NESTING} deep", "remove those that change nothing"
+            )
             self.piece.deep = True
-        is_block = token.kind == "{" and not self.brackets and not self.after_in()
+        is_block = token.kind == "{" and not self.brackets and self.may_have_block()
         header = self.header_of(token) if is_block and not self.piece.deep else None
         if header is None:
             self.brackets.append(token)
@@ -137,9 +140,12 @@ class _Splitter:
         self.blocks.append(header)
         self.piece = Piece()
 
-    def after_in(self) -> bool:
-        """Whether the present piece ends with `in`, so that a brace opens a set."""
-        return bool(self.piece.tokens) and self.piece.tokens[-1].kind == "in"
+    def may_have_block(self) -> bool:
+        """Whether a brace opens the block of the present piece, and not a set in a formula."""
+        tokens = self.piece.tokens
+        if any(t.kind in {"=", "==", "in", ":"} for t in tokens):
+            return False
+        return bool(self.blocks) or not tokens or tokens[0].text not in _WITHOUT_BLOCK
 
     def header_of(self, brace: Token) -> Piece | None:
         """The piece whose block this brace opens, or None after reporting that there is none."""
@@ -237,8 +243,11 @@ def _shown(piece: Piece) -> str:
     return " ".join(t.text for t in piece.tokens)
 
 
-def begins_statement(tokens: Sequence[Token], i: int) -> bool:
-    """Whether a line that begins with token i can only be the beginning of a statement."""
+def begins_statement(tokens: Sequence[Token], i: int, *, inside: bool) -> bool:
+    """Whether a line that begins with token i can only be the beginning of a statement.
+
+    That of an edge can also go on with an edge of the line before, but not inside brackets.
+    """
     head = tokens[i]
     kinds = [t.kind for t in tokens[i + 1 : i + 3]] + ["", ""]
     match head.text:
@@ -255,7 +264,7 @@ def begins_statement(tokens: Sequence[Token], i: int) -> bool:
         case "train":
             return kinds[0] == "{"
         case _:
-            return head.kind == "name" and _begins_edge(tokens, i)
+            return inside and head.kind == "name" and _begins_edge(tokens, i)
 
 
 def _begins_edge(tokens: Sequence[Token], i: int) -> bool:

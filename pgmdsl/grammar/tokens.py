@@ -193,8 +193,8 @@ class _Tokenizer:
             return self.habit(character, Span(at, at + 1))
         if match := _WORD.match(self.text, at):
             return self.bad_name(match.group(), Span(*match.span()))
-        shown = character if character.isprintable() else f"U+{ord(character):04X}"
-        return self.bad("E005", Span(at, at + 1), f"the character `{shown}` is not part of the language",
+        shown = f"`{character}`" if character.isprintable() and character != "`" else f"U+{ord(character):04X}"
+        return self.bad("E005", Span(at, at + 1), f"the character {shown} is not part of the language",
                         _CHARACTER_HELP.get(character), "", "")  # fmt: skip
 
     def bad_number(self, text: str, span: Span) -> int:

@@ -1,0 +1,248 @@
+"""Estimators: enumeration chosen by the graph, annealing within its own error bars, figures and their errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+from compiled import compile_machine, random_machine
+from numpy.typing import NDArray
+from random_models import RandomModel, every_unit
+
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.estimators import (
+    ais,
+    evaluate,
+    exact_log_partition,
+    exact_statistics,
+    log_partition,
+    reverse_ais,
+    score_cases,
+)
+from pgmdsl.runtime.estimators.ais import base_fields, schedule, summed_layers
+from pgmdsl.runtime.estimators.bound import Scores, mean_field_bound, summarise
+from pgmdsl.runtime.estimators.exact import log_sums, plan_enumeration
+from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.machine import Machine
+
+Array = NDArray[np.floating]
+
+STANDARD_ERRORS = 4.0  # an estimate may be off by; seeds are fixed
+
+CHAIN = """
+model Chain(D = 4, F = 3, G = 9)
+visible v  : binary[D]
+hidden  h1 : spin[F]
+hidden  h2 : softmax[2, 3]
+hidden  h3 : binary[G]
+v  -- h1 : W1
+h1 -- h2 : W2
+h2 -- h3 : W3
+"""
+
+DEEP = """
+model Deep(D = 60, F = 12, G = 30)
+visible v  : binary[D] bias b
+hidden  h1 : binary[F] bias a1
+hidden  h2 : binary[G] bias a2
+v  -- h1 : W1
+h1 -- h2 : W2
+"""
+
+
+def random_parameters(seed: int, spread: float, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {n: rng.normal(0, 1 if len(shape) == 1 else spread, shape) for n, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def chain() -> Machine:
+    shapes = {"b_v": (4,), "b_h1": (3,), "b_h2": (2, 3), "b_h3": (9,)}
+    weights = {"W1": (4, 3), "W2": (3, 2, 3), "W3": (2, 3, 9)}
+    return compile_machine(CHAIN, random_parameters(0, 0.7, {**shapes, **weights}), "float64", jit=False)
+
+
+@pytest.fixture(scope="module")
+def deep() -> Machine:
+    shapes = {"b": (60,), "a1": (12,), "a2": (30,), "W1": (60, 12), "W2": (12, 30)}
+    return compile_machine(DEEP, random_parameters(1, 0.6, shapes), "float32", jit=True)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[RandomModel, Machine]:
+    model = every_unit(seed=6, spread=0.9)
+    return model, random_machine(model, "float64", jit=True)
+
+
+# --- enumeration ------------------------------------------------------------------------------------------
+
+
+def test_plan_takes_the_cheapest_cover(chain: Machine) -> None:
+    plan = plan_enumeration(chain.artifact)
+    assert plan.enumerated == ("h1", "h2")  # 2^3 * 9 states; v with h2 has 2^4 * 9
+    assert plan.closed == ("v", "h3")
+    assert plan.states == 8 * 9
+    assert plan_enumeration(chain.artifact, frozenset({"v"})).enumerated == ("h2",)
+    assert plan_enumeration(chain.artifact, frozenset({"v", "h2"})).enumerated == ()
+    assert plan_enumeration(chain.artifact, frozenset({"v", "h2"})).states == 1
+
+
+def test_refusal_names_the_cost_and_the_way_out(deep: Machine, chain: Machine) -> None:
+    with pytest.raises(Error, match=r"all 2\^12 states of h1.*method = ais"):
+        exact_log_partition(deep, limit=2**12)
+    with pytest.raises(Error, match=r"for each of 3 cases"):
+        log_sums(chain, {"v": np.zeros((3, 4))}, limit=10)
+    with pytest.raises(Error, match="no method 'guess'"):
+        log_partition(chain, "guess")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cases", [1, 5, 40])
+def test_many_cases_agree_with_one_by_one(chain: Machine, cases: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of cases, rows of states, and several chunks of either give the same sums and statistics."""
+    rng = np.random.default_rng(2)
+    clamped = {"v": rng.integers(0, 2, (cases, 4)).astype(float)}
+    weights = rng.uniform(0.5, 2, cases)
+    whole = exact_statistics(chain, clamped, weights)
+    monkeypatch.setattr("pgmdsl.runtime.estimators.exact.ROW_BYTES", 16 * 22 * 3)
+    chunked = exact_statistics(chain, clamped, weights)
+    np.testing.assert_allclose(chunked.log_sum, whole.log_sum, rtol=1e-12)
+    total = 0.0
+    for i in range(cases):
+        one = exact_statistics(chain, {"v": clamped["v"][i : i + 1]})
+        np.testing.assert_allclose(one.log_sum, whole.log_sum[i : i + 1], rtol=1e-12)
+        for name, mean in one.means.items():
+            np.testing.assert_allclose(mean[0], whole.means[name][i], atol=1e-12)
+            np.testing.assert_allclose(mean[0], chunked.means[name][i], atol=1e-12)
+        total = total + weights[i] / weights.sum() * one.products["W2"]
+    np.testing.assert_allclose(whole.products["W2"], total, atol=1e-12)
+    np.testing.assert_allclose(chunked.products["W2"], total, atol=1e-12)
+
+
+def test_probabilities_of_all_visible_states_sum_to_one(chain: Machine) -> None:
+    every = np.array(np.meshgrid(*[[0.0, 1.0]] * 4)).reshape(4, -1).T
+    scores = score_cases(chain, {"v": np.ascontiguousarray(every)}, log_partition(chain, "exact"))
+    assert scores.side == "exact"
+    assert scores.method == "enumeration"
+    assert np.exp(scores.values).sum() == pytest.approx(1, abs=1e-12)
+
+
+# --- annealing --------------------------------------------------------------------------------------------
+
+
+def test_schedule() -> None:
+    betas = schedule(14500)
+    assert len(betas) == 14501
+    assert betas[0] == 0
+    assert betas[-1] == 1
+    assert (np.diff(betas) > 0).all()
+    assert betas[500] == pytest.approx(0.5)
+    assert betas[4000] == pytest.approx(0.9)
+    assert len(schedule(3)) == 4
+    with pytest.raises(Error, match="3 temperatures"):
+        schedule(2)
+
+
+def test_summed_layers_are_the_largest_independent_set(chain: Machine, deep: Machine) -> None:
+    assert summed_layers(chain) == ("v", "h3")
+    assert summed_layers(deep) == ("v", "h2")
+
+
+def agree(found: LogPartition, exact: float, most: float) -> None:
+    assert 0 < found.standard_error < most
+    assert abs(found.value - exact) < STANDARD_ERRORS * found.standard_error
+    assert found.lower < found.value < found.upper
+    assert found.side == "estimate"
+
+
+def test_annealing_agrees_with_enumeration(deep: Machine) -> None:
+    exact = log_partition(deep, "auto")
+    assert exact.method == "exact"
+    assert exact.lower == exact.value == exact.upper
+    means = {"v": np.linspace(0.001, 1, 60)}  # any base will do, and means of 0 and 1 are moved inside
+    seen: list[tuple[int, int]] = []
+    forward = ais(deep, temperatures=1000, chains=200, seed=1, progress=lambda k, n: seen.append((k, n)))
+    agree(forward, exact.value, 0.05)
+    agree(ais(deep, temperatures=2000, chains=200, seed=2, data_means=means), exact.value, 0.1)
+    agree(reverse_ais(deep, temperatures=2000, chains=200, seed=3), exact.value, 0.1)
+    assert seen[-1] == (1000, 1000)
+    assert forward.chains == 200
+    assert forward.temperatures == 1000
+    assert forward.warning is None
+    again = ais(deep, temperatures=1000, chains=200, seed=1)
+    assert again.value == forward.value
+
+
+def test_annealing_any_units_and_a_loop(mixed: tuple[RandomModel, Machine]) -> None:
+    model, machine = mixed
+    exact = oracle.log_partition(model.oracle)
+    assert exact_log_partition(machine) == pytest.approx(exact, abs=1e-9)
+    means = {"y": np.array([0.5, 0.5, 0, 0.1, 0.2, 0.7]), "v": np.array([0.3, -1.0])}
+    agree(ais(machine, temperatures=1500, chains=300, seed=1), exact, 0.1)
+    agree(ais(machine, temperatures=1500, chains=300, seed=2, data_means=means), exact, 0.1)
+    table = oracle.table(model.oracle)
+    rng = np.random.default_rng(4)
+    picked = rng.choice(len(table.log_weight), 300, p=table.probability)
+    starts = {}
+    for name, x in table.state.items():
+        starts[name] = oracle.statistic(model.oracle, name, x)[picked].reshape(300, -1)
+        if model.oracle.layers[name].unit == "gaussian":
+            starts[name] = starts[name] + rng.normal(0, 1, starts[name].shape)
+    agree(reverse_ais(machine, starts, temperatures=1500, seed=5), exact, 0.1)
+
+
+def test_annealing_without_coupling_is_exact(deep: Machine) -> None:
+    """Every weight is 1 where base and model are one; then also the base's own log Z shows."""
+    zero = {n: np.zeros_like(v) if n.startswith("W") else v for n, v in deep.parameters.items()}
+    still = Machine(deep.artifact, deep.kernels, zero)
+    found = ais(still, temperatures=10, chains=20)
+    assert found.standard_error < 1e-6
+    assert found.value == pytest.approx(exact_log_partition(still), abs=1e-4)
+    for name, own in base_fields(still).items():
+        np.testing.assert_array_equal(own, still.own[name])
+
+
+def test_too_few_temperatures_carry_a_warning(deep: Machine) -> None:
+    strong = {n: 4 * v for n, v in deep.parameters.items()}
+    found = ais(Machine(deep.artifact, deep.kernels, strong), temperatures=20, chains=100, seed=0)
+    assert found.effective_sample_size is not None
+    assert found.effective_sample_size < 10
+    assert found.warning is not None
+    assert "more than 20 temperatures" in found.warning
+    with pytest.raises(Error, match="2 chains"):
+        ais(deep, temperatures=20, chains=1)
+
+
+# --- figures ----------------------------------------------------------------------------------------------
+
+
+def test_figures_of_a_deep_model(deep: Machine) -> None:
+    rng = np.random.default_rng(3)
+    cases = {"v": rng.integers(0, 2, (50, 60)).astype(np.float32)}
+    log_z = log_partition(deep, "exact")
+    exact, lower = evaluate(deep, cases, log_z, bits="bits drawn once, seed 0")
+    assert (exact.side, lower.side) == ("exact", "lower bound")
+    assert lower.value < exact.value
+    assert exact.value - lower.value < 5
+    assert "bits drawn once" in str(exact)
+    (only,) = evaluate(deep, cases, log_z, limit=1)
+    assert only.side == "lower bound"
+    assert only.value == lower.value
+    assert only.name == "test log-probability bound"
+    bound = mean_field_bound(deep, cases)
+    assert (bound.log_weight <= log_sums(deep, cases) + 1e-3).all()
+
+
+def test_weighted_cases_and_both_errors() -> None:
+    scores = Scores(np.array([-1.0, -2.0, -4.0]), "estimate", "free energy")
+    log_z = LogPartition(3.0, 0.25, 2.5, 3.5, "ais", 0.0)
+    plain = summarise("test log-probability", scores, log_z)
+    assert plain.value == pytest.approx(-7 / 3)
+    assert plain.case_error == pytest.approx(np.std([-1, -2, -4], ddof=1) / math.sqrt(3))
+    assert plain.log_partition_error == 0.25
+    weighted = summarise("test log-probability", scores, log_z, np.array([1.0, 1.0, 0.0]))
+    assert weighted.value == pytest.approx(-1.5)
+    assert weighted.case_error == pytest.approx(np.std([-1, -2], ddof=1) / math.sqrt(2))
+    single = summarise("test log-probability", Scores(np.array([-1.0]), "exact", "free energy"), log_z)
+    assert math.isnan(single.case_error)

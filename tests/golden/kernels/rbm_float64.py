@@ -82,20 +82,23 @@ Array = NDArray[Any]
 
 def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees the transposes, out' = alpha b' a'."""
-    done = gemm(alpha, b.T, a.T, beta, out.T, overwrite_c=1)
-    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+    target = out.T
+    done = gemm(alpha, b.T, a.T, beta, target, overwrite_c=1)
+    assert done is target, "out must be C-contiguous and of the model's dtype"
 
 
 def multiply_transposed(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a b' + beta out."""
-    done = gemm(alpha, b.T, a.T, beta, out.T, trans_a=1, overwrite_c=1)
-    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+    target = out.T
+    done = gemm(alpha, b.T, a.T, beta, target, trans_a=1, overwrite_c=1)
+    assert done is target, "out must be C-contiguous and of the model's dtype"
 
 
 def multiply_outer(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a' b + beta out."""
-    done = gemm(alpha, b.T, a.T, beta, out.T, trans_b=1, overwrite_c=1)
-    assert done.ctypes.data == out.ctypes.data, "out must be C-contiguous and of the model's dtype"
+    target = out.T
+    done = gemm(alpha, b.T, a.T, beta, target, trans_b=1, overwrite_c=1)
+    assert done is target, "out must be C-contiguous and of the model's dtype"
 
 
 @njit(**KERNEL)

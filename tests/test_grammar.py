@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -10,9 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pgmdsl.grammar.diagnostics import Diagnostics, Error, ModelError, as_json, render
 from pgmdsl.grammar.explain import codes, explain
+from pgmdsl.grammar.format import format_file
 from pgmdsl.grammar.parse import parse_expression, parse_file
 from pgmdsl.grammar.read import read_source, source_of_text
 from pgmdsl.grammar.source import Source
@@ -374,6 +378,40 @@ def test_two_hundred_deep_is_allowed() -> None:
     one('check "t": b == ' + "(" * 200 + "a" + ")" * 200)
     one('check "t": b == ' + "f(" * 200 + "a" + ")" * 200)
     assert problems('check "t": b == ' + "(" * 201 + "a" + ")" * 201) == ["E008 1"]
+
+
+WORDS = [
+    *re.findall(r"\w+|[^\w\s]|\n", DBM),
+    *"()[]{}'\"|~^;–#",
+    "if",
+    "for",
+    "in",
+    "unit",
+    "param",
+    "**",
+    "\0",
+    "1.",
+    "é",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_whatever_is_written_there_is_a_tree_or_a_message(seed: int, changes: int) -> None:
+    rng = random.Random(seed)
+    parts = re.findall(r"\s|\w+|[^\w\s]", DBM)
+    for _ in range(changes):
+        at = rng.randrange(len(parts))
+        parts[at : at + rng.randrange(3)] = rng.choices(WORDS, k=rng.randrange(3))
+    source = Source("test.ebm", "".join(parts))
+    diagnostics = Diagnostics(source)
+    file = parse_file(source, diagnostics)
+    for found in diagnostics.found:
+        assert found.code in OWN_CODES
+        assert 0 <= found.span.start <= len(source.text)
+        assert found.message in render(source, found)
+    if not diagnostics.found:
+        assert parsed(format_file(source, file)) == file
 
 
 def test_as_json() -> None:

@@ -50,7 +50,6 @@ class Failure:
     rule: str
     token: Token | None
     before: Sequence[Token]
-    after: Sequence[Token]
     expected: frozenset[str]
     end: Span
 
@@ -134,14 +133,10 @@ def _habit_hint(failure: Failure, token: Token) -> str | None:
     """Slips in expressions."""
     last = failure.last.kind if failure.last else ""
     match last, token.kind:
-        case "==", "=":
-            return "equality is written =="
         case _, "=" if "==" in failure.expected:
             return "equality is written ==; a single = stands in options, and in events inside p(...)"
-        case _, "==" if failure.expected & {"="}:
+        case _, "==" if "=" in failure.expected:
             return "a value is given with a single ="
-        case ":", "=":
-            return "options and entries are written key = value"
         case (("<" | "<=" | ">" | ">=" | "==" | "!="), _) if token.kind in COMPARISONS:
             return "this is not a comparison of the language: < <= > >= == !="
         case _, "if" if "==" in failure.expected:
@@ -182,8 +177,6 @@ def _statement_hint(failure: Failure, token: Token) -> str | None:
             return "sizes stand in square brackets: binary[D]"
         case "layer", "(" | "=" if failure.last and failure.last.kind == "name":
             return "a layer's unit type follows a colon: visible v : binary[D]"
-        case "check", "name" | "text" if ":" in failure.expected and len(failure.before) == 1:
-            return None
         case "entry", ":" if "=" in failure.expected:
             return "an entry is written with =, as in rate = 0.05"
         case _, "name" if token.text in HEADS and "end" in failure.expected:

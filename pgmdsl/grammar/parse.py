@@ -278,4 +278,4 @@ def _failure(rule: str, tokens: Sequence[Token], problem: UnexpectedToken) -> Fa
     literals |= {"NAME": "name", "NUMBER": "number", "TEXT": "text", "$END": "end"}
     expected = frozenset(literals[name] for name in state.accepts())  # type: ignore[no-untyped-call]
     end = tokens[-1].span.end if tokens else 0
-    return Failure(rule, token, tokens[:at], tokens[at + 1 :], expected, Span(end, end + 1))
+    return Failure(rule, token, tokens[:at], expected, Span(end, end + 1))

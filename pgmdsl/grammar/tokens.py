@@ -234,6 +234,9 @@ class _Tokenizer:
         if text.isascii():
             help = f"write {text.strip('_')}" if text.strip("_") else "names begin with a letter"
             return self.bad("E020", span, f"a name begins with a letter: {text}", help, "name", "x" + text)
+        if match := re.fullmatch(r"([A-Za-z]\w*)([²³])", text):
+            help = f"a power is written {match[1]}^{unicodedata.digit(match[2])}"
+            return self.bad("E017", span, f"`{match[2]}` is not part of the language", help, "name", match[1])
         spelled = "".join(c if c.isascii() else _spell(c) for c in text)
         help = "names have the letters a-z and A-Z, digits and _"
         if spelled.isascii() and spelled[:1].isalpha():

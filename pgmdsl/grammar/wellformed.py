@@ -40,6 +40,8 @@ def check_statement(statement: Statement, diagnostics: Diagnostics) -> Statement
         if name.name in RESERVED:
             help = f"choose another name, for example {name.name}_1"
             diagnostics.add("E016", name.span, f"{name.name} is a reserved word of the language", help)
+    if isinstance(statement, LayerDeclaration) and (bias := statement.bias) and bias.name is None and bias.options:
+        diagnostics.add("E010", bias.span, "a layer without bias has no options of its bias", "remove the parentheses")
     before = len(diagnostics.found)
     for expression in expressions(statement):
         check_expression(expression, diagnostics)

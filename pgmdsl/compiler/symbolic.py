@@ -75,14 +75,15 @@ def to_sympy(expression: Expression, sizes: Mapping[str, tuple[Size, ...]] | Non
 
 
 def _counting(expression: Expression) -> Iterator[str]:
-    """The names that stand for indices: those in brackets, those bound by a call, and those after `at`."""
+    """The names that stand for indices: those in brackets, and those that a call binds, filters by or chooses."""
     for node in walk(expression):
-        places: tuple[Expression | None, ...] = ()
+        places: tuple[Expression, ...] = ()
         if isinstance(node, Index):
             places = node.indices
         elif isinstance(node, Call) and node.generator is not None:
             yield from node.generator.names
-            places = (node.generator.at,)
+            tail = (node.generator.at, node.generator.condition)
+            places = tuple(inner for part in tail if part is not None for inner in walk(part))
         yield from (place.name for place in places if isinstance(place, Name))
 
 
@@ -133,10 +134,10 @@ class _Builder:
                 assert_never(node)
 
     def _symbol(self, name: str) -> Any:
-        if name in self.indices:
-            return sympy.Symbol(name, integer=True)
         if any(name in size.names() for shape in self.sizes.values() for size in shape):
             return sympy.Symbol(name, integer=True, positive=True)
+        if name in self.indices:
+            return sympy.Symbol(name, integer=True)
         return sympy.Symbol(name, real=True)
 
     def _call(self, call: Call) -> Any:

@@ -88,7 +88,9 @@ class Arrays:
             if x.dtype.kind not in "biuf":
                 raise Error(f"the state of {name} has values of type {x.dtype}: give numbers")
             if x.shape[1:] not in (layer.dims, (layer.size,)) or x.ndim < 2:
-                raise Error(f"the state of {name} has shape {x.shape}: (cases, {', '.join(map(str, layer.dims))}) is needed")
+                raise Error(
+                    f"the state of {name} has shape {x.shape}: (cases, {', '.join(map(str, layer.dims))}) is needed"
+                )
             flat = np.ascontiguousarray(x.reshape(len(x), layer.size), self.dtype)
             if not np.isfinite(flat).all():
                 raise Error(f"the state of {name} holds NaN or infinity: missing values are not built yet")
@@ -149,7 +151,9 @@ class Arrays:
                 for layer in self.artifact.layers.values():
                     if layer.bias == name:
                         factor = self.kernels.own_factor[layer.name](machine.p)
-                        mean = s[layer.name].mean(axis=0, dtype=np.float64) - t[layer.name].mean(axis=0, dtype=np.float64)
+                        mean = s[layer.name].mean(axis=0, dtype=np.float64) - t[layer.name].mean(
+                            axis=0, dtype=np.float64
+                        )
                         total += (factor * mean).astype(self.dtype)
             out[name] = total.reshape(parameter.shape)
         return out

@@ -32,7 +32,7 @@ def estimate_log_partition(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LogPartition:
-    """log Z; "auto" enumerates where that is cheap and anneals otherwise.
+    """Log Z; "auto" enumerates where that is cheap and anneals otherwise.
 
     Args:
         machine: The model with its parameters.

@@ -325,11 +325,6 @@ def test_one_mistake_hides_no_other() -> None:
     assert problems("\n".join(lines)) == ["E007 1", "E007 2", "E010 3", "E006 4", "E022 6"]
 
 
-def test_names_in_unread_statements_are_known() -> None:
-    source = Source("test.ebm", "visible v : binary(D)\nv -- h : W")
-    assert parse_file(source, Diagnostics(source)).unread == {"visible", "v", "binary", "D"}
-
-
 def test_an_unknown_version_is_the_only_problem() -> None:
     assert problems("ebm 7\nfuture { stuff }\n@") == ["E015 1"]
 

@@ -108,10 +108,8 @@ def parse_file(source: Source, diagnostics: Diagnostics) -> File:
                         "a newer pgmdsl may read it; for version 1 write ebm 1, or nothing")  # fmt: skip
         return File((), tokens.comments, span=whole)
     parser = _Parser(diagnostics)
-    found = [(piece, parser.statement(piece)) for piece in pieces]
-    unread = {t.text for piece, statement in found if statement is None for t in piece.tokens if t.kind == "name"}
-    statements = tuple(statement for _, statement in found if statement is not None)
-    return File(statements, tokens.comments, frozenset(unread), span=whole)
+    statements = tuple(s for s in map(parser.statement, pieces) if s is not None)
+    return File(statements, tokens.comments, span=whole)
 
 
 def _other_version(pieces: Sequence[Piece]) -> Token | None:

@@ -325,12 +325,8 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A parsed model file: its statements in order, and every comment with its place.
-
-    `unread` are the names in statements that could not be parsed: that they are declared nowhere is no news.
-    """
+    """A parsed model file: its statements in order, and every comment with its place."""
 
     statements: tuple[Statement, ...]
     comments: tuple[Comment, ...] = ()
-    unread: frozenset[str] = frozenset()
     span: Span = _place()

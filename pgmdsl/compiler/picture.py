@@ -22,7 +22,7 @@ _NAME_SIZE, _UNITS_SIZE, _LABEL_SIZE = 16, 12, 13  # in pixels
 def model_dot(model: Model) -> str:
     """The layer graph in the DOT language of Graphviz, visible layers at the bottom."""
     levels = layer_levels(model)
-    lines = [f"graph {model.name} {{", "  rankdir = BT", '  node [shape = box, style = "rounded,filled"]']
+    lines = [f"graph {_quoted(model.name)} {{", "  rankdir = BT", '  node [shape = box, style = "rounded,filled"]']
     for layer in model.layers.values():
         label = f"{layer.name} · {units_text(model, layer)}"
         lines.append(f'  {_quoted(layer.name)} [label = {_quoted(label)}, fillcolor = "{_FILL[layer.role]}"]')
@@ -88,11 +88,13 @@ def _svg_line(link: Link) -> str:
 
 
 def _svg_label(link: Link) -> str:
-    """The weight's name with a white edge around its letters, so that the line does not run through them."""
+    """The weight's name on a white copy of itself with thick edges, so that the line does not run through it."""
     x, y = link.place
+    text = f'x="{x:g}" y="{y + _LABEL_SIZE * 0.35:g}" font-size="{_LABEL_SIZE}" font-style="italic"'
+    label = escape(link.label)
     return (
-        f'<text x="{x:g}" y="{y + _LABEL_SIZE * 0.35:g}" font-size="{_LABEL_SIZE}" font-style="italic" '
-        f'stroke="#ffffff" stroke-width="6" stroke-linejoin="round" paint-order="stroke">{escape(link.label)}</text>'
+        f'<text {text} stroke="#ffffff" stroke-width="6" stroke-linejoin="round" aria-hidden="true">{label}</text>\n'
+        f"<text {text}>{label}</text>"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
@@ -125,9 +126,10 @@ def _table(model: Model) -> Iterator[str]:
 
 def _sections(model: Model, derivation: Derivation) -> Iterator[_Section]:
     yield _Section("Energy", (_line(derivation.energy),), "the probability of a state is exp(-E)/Z")
-    yield _Section("Conditionals", (), "of each unit, given all other layers; f is its total field")
+    field = _free_name(model, derivation)
+    yield _Section("Conditionals", (), f"of each unit, given all other layers; {field} is its total field")
     for conditional in derivation.conditionals.values():
-        yield _conditional(model, conditional)
+        yield _conditional(conditional, field)
     means = _mean_field(model, derivation)
     if means:
         remark = "the means of the hidden units, solved for together"
@@ -146,10 +148,15 @@ def _line(equation: Equation) -> _Line:
     return _Line(equation.left, equation.right)
 
 
-def _conditional(model: Model, conditional: Conditional) -> _Section:
+def _free_name(model: Model, derivation: Derivation) -> str:
+    """A name for the field that means nothing else in the model."""
+    taken = {i for c in derivation.conditionals.values() for i in c.indices}
+    taken |= model.layers.keys() | model.parameters.keys() | model.sizes.keys()
+    return next(n for n in chain(("f", "field"), (f"field{k}" for k in count(1))) if n not in taken)
+
+
+def _conditional(conditional: Conditional, name: str) -> _Section:
     """One layer's formulas, its field written once and abbreviated after."""
-    taken = model.layers.keys() | model.parameters.keys() | model.sizes.keys() | set(conditional.indices)
-    name = next(n for n in ("f", "field", "total_field") if n not in taken)
     field = Index(name, tuple(Name(i) for i in conditional.indices))
     lines = [
         _line(conditional.equation),

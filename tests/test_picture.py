@@ -1,0 +1,198 @@
+"""Pictures of models: what they show, where it stands, and that every format is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.image import imread
+
+from pgmdsl.compiler.check import check_model
+from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.picture import model_dot, model_svg, save_picture
+from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Layout, lay_out, layer_levels
+from pgmdsl.grammar.diagnostics import Diagnostics, Error
+from pgmdsl.grammar.parse import parse_file
+from pgmdsl.grammar.source import Source
+
+BIMODAL = """model Bimodal(D = 3857, K = 2000, F = 1024, J)
+visible image : gaussian[D]
+hidden  i1    : binary[F]
+hidden  i2    : binary[F]
+visible words : softmax[K]
+hidden  t1    : binary[F]
+hidden  t2    : binary[F]
+hidden  joint : binary[J]
+image -- i1    : Wi1
+i1    -- i2    : Wi2
+words -- t1    : Wt1
+t1    -- t2    : Wt2
+i2    -- joint : Wij
+t2    -- joint : Wtj
+"""
+LOOP = """model Loop(D = 28)
+visible v  : binary[D, D]
+hidden  h1 : binary[100]
+hidden  h2 : spin[50]
+hidden  h3 : softmax[3, 20]
+v  -- h1 : W1
+v  -- h2
+v  -- h3 : W3
+h1 -- h2 : J
+h1 -- h3 : L
+h2 -- h3 : M
+"""
+
+
+def checked(text: str) -> Model:
+    source = Source("test.ebm", text)
+    diagnostics = Diagnostics(source)
+    model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
+    diagnostics.raise_errors()
+    assert model is not None
+    return model
+
+
+def test_levels_are_distances_from_the_visible_layers() -> None:
+    levels = layer_levels(checked(BIMODAL))
+    assert levels == {"image": 0, "i1": 1, "i2": 2, "words": 0, "t1": 1, "t2": 2, "joint": 3}
+
+
+def test_a_tree_stands_symmetric() -> None:
+    at = {box.layer: box for box in lay_out(checked(BIMODAL)).boxes}
+    assert at["image"].x == at["i1"].x == at["i2"].x
+    assert at["words"].x == at["t1"].x == at["t2"].x
+    assert at["joint"].x == pytest.approx((at["i2"].x + at["t2"].x) / 2)
+    assert at["image"].y > at["i1"].y > at["i2"].y > at["joint"].y
+
+
+def test_boxes_name_layer_unit_and_sizes() -> None:
+    lines = {box.layer: box.lines for box in lay_out(checked(BIMODAL)).boxes}
+    assert lines["i1"] == ("i₁", "binary[1024]")
+    assert lines["joint"] == ("joint", "binary[J]")  # J has no value yet
+    assert {b.layer: b.lines for b in lay_out(checked(LOOP)).boxes}["h3"] == ("h₃", "softmax[3, 20]")
+
+
+def test_svg_shows_every_layer_and_every_weight() -> None:
+    root = ET.fromstring(model_svg(checked(LOOP)))
+    space = {"s": "http://www.w3.org/2000/svg"}
+    assert {g.get("id") for g in root.findall("s:g[@id]", space)} == {"v", "h1", "h2", "h3"}
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"W₁", "Wᵥₕ₂", "W₃", "J", "L", "M"} <= set(texts)
+    fills = {g.get("id"): g.find("s:rect", space) for g in root.findall("s:g[@id]", space)}
+    shades = {name: rect.get("fill") for name, rect in fills.items() if rect is not None}
+    assert shades["v"] != shades["h1"] == shades["h2"] == "#ffffff"
+
+
+@pytest.mark.parametrize(("name", "text"), [("bimodal", BIMODAL), ("loop", LOOP)])
+def test_pictures_as_text(golden: Callable[[str, str], None], name: str, text: str) -> None:
+    golden(f"picture/{name}.svg", model_svg(checked(text)))
+    golden(f"picture/{name}.dot", model_dot(checked(text)))
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf", ".dot", ".PNG"])
+def test_every_format_is_written_and_written_the_same_again(tmp_path: Path, suffix: str) -> None:
+    model = checked(LOOP)
+    for name in ("one", "two"):
+        save_picture(model, tmp_path / f"{name}{suffix}")
+    one, two = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
+    assert one == two
+    beginning = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".dot": b'graph "Loop" {'}[suffix.lower()]
+    assert one.startswith(beginning)
+
+
+def test_png_has_a_shaded_box_where_the_layout_says(tmp_path: Path) -> None:
+    model = checked(LOOP)
+    save_picture(model, tmp_path / "loop.png")
+    picture = imread(tmp_path / "loop.png")
+    for box in lay_out(model).boxes:
+        corner = picture[round((box.y - BOX_HEIGHT / 2 + 5) * 2), round(box.x * 2)]  # just inside the upper border
+        assert (min(corner[:3]) < 0.95) == (box.role == "visible"), box.layer
+
+
+@pytest.mark.parametrize("name", ["model.jpg", "model"])
+def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Error, match=r"\.svg, \.png, \.pdf or \.dot"):
+        save_picture(checked(LOOP), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> str:
+    """Model files over random layer graphs, connected or not."""
+    count = draw(st.integers(1, 8))
+    names = [draw(st.sampled_from(["h", "layer", "x"])) + str(k) for k in range(count)]
+    hidden = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    hidden[0] = False
+    pairs = [p for p in combinations(range(count), 2) if draw(st.integers(0, 2)) == 0]
+    lines = [
+        f"{'hidden' if h else 'visible'} {n} : binary[{10 ** (k % 4 + 1)}]"
+        for k, (n, h) in enumerate(zip(names, hidden, strict=True))
+    ]
+    edges = [f"{names[a]} -- {names[b]}" for a, b in pairs]
+    return "\n".join(["model M", *lines, *edges, ""])
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs())
+def test_no_box_lies_on_another_or_outside(text: str) -> None:
+    model = checked(text)
+    layout = lay_out(model)
+    assert len(layout.boxes) == len(model.layers)
+    assert len(layout.links) == len(model.edges)
+    for a, b in combinations(layout.boxes, 2):
+        assert abs(a.y - b.y) > BOX_HEIGHT + 20 or abs(a.x - b.x) > a.width + 20
+    for x, y in outline(layout):
+        assert 0 <= x <= layout.width
+        assert 0 <= y <= layout.height
+    assert all(box.role == "hidden" or box.y == max(b.y for b in layout.boxes) for box in layout.boxes)
+    ET.fromstring(model_svg(model))
+
+
+def outline(layout: Layout) -> list[tuple[float, float]]:
+    corners = [
+        (b.x + s * b.width / 2, b.y + t * BOX_HEIGHT / 2) for b in layout.boxes for s in (-1, 1) for t in (-1, 1)
+    ]
+    return corners + [link.place for link in layout.links]
+
+
+def test_labels_of_crossing_edges_stand_apart() -> None:
+    lines = [
+        "model M",
+        "visible x : binary[9]",
+        "visible y : binary[9]",
+        "hidden g : binary[9]",
+        "hidden h : binary[9]",
+    ]
+    edges = ["x -- g : A", "x -- h : B", "y -- g : C", "y -- h : D"]
+    places = sorted(link.place for link in lay_out(checked("\n".join([*lines, *edges, ""]))).links)
+    for (x, y), (u, v) in combinations(places, 2):
+        assert abs(x - u) > 14 or abs(y - v) > 14
+    assert len(places) == 4
+
+
+def test_an_arc_over_other_boxes_clears_them() -> None:
+    layout = lay_out(checked(LOOP))
+    box = next(b for b in layout.boxes if b.layer == "h2")
+    arc = next(link for link in layout.links if set(link.layers) == {"h1", "h3"})
+    assert arc.place[1] < box.y - BOX_HEIGHT / 2 - 10
+
+
+def test_dot_ranks_read_from_the_bottom() -> None:
+    ranks = re.findall(r"rank = same; (.*?) \}", model_dot(checked(BIMODAL)))
+    levels = layer_levels(checked(BIMODAL))
+    found = [{name.strip('"') for name in rank.split("; ")} for rank in ranks]
+    assert all(max(levels[n] for n in a) < min(levels[n] for n in b) for a, b in pairwise(found))
+
+
+def test_svg_and_dot_load_no_matplotlib() -> None:
+    code = "import sys, pgmdsl.compiler.picture; sys.exit('matplotlib' in sys.modules or 'sympy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

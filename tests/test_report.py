@@ -1,0 +1,110 @@
+"""A model's derivation as text, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgmdsl.compiler.check import check_model
+from pgmdsl.compiler.derivation import Derivation
+from pgmdsl.compiler.derive import derive_model
+from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.report import WIDTH, derivation_json, derivation_latex, derivation_text
+from pgmdsl.grammar.diagnostics import Diagnostics
+from pgmdsl.grammar.parse import parse_expression, parse_file
+from pgmdsl.grammar.source import Source
+from pgmdsl.grammar.syntax import Call, Compare, Name
+
+MODELS = {
+    "dbm": """model DBM(D = 784, F1 = 500, F2)
+visible v  : binary[D]  bias b
+hidden  h1 : binary[F1] bias a1
+hidden  h2 : binary[F2] bias a2
+v  -- h1 : W1
+h1 -- h2 : W2
+""",
+    "mixed": """model Mixed_units(D = 4, F = 3, K = 3, N = 2, G = 2)
+visible v : gaussian[D](sigma = 2) bias b
+hidden  h : binary[F] bias f
+visible y : softmax[N, K]
+hidden  s : spin[G] bias none
+hidden  t : softmax[K]
+v -- h : W
+y -- h : U
+v -- s
+v -- t
+""",
+}
+
+
+def derived(name: str) -> tuple[Model, Derivation]:
+    source = Source("test.ebm", MODELS[name])
+    diagnostics = Diagnostics(source)
+    model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
+    diagnostics.raise_errors()
+    assert model is not None
+    return model, derive_model(model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_reports_as_written(golden: Callable[[str, str], None], name: str) -> None:
+    model, derivation = derived(name)
+    golden(f"report/{name}.txt", derivation_text(model, derivation))
+    golden(f"report/{name}.tex", derivation_latex(model, derivation))
+    golden(f"report/{name}.json", json.dumps(derivation_json(model, derivation), indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_text_is_aligned_and_not_too_wide(name: str) -> None:
+    text = derivation_text(*derived(name))
+    assert max(map(len, text.splitlines())) <= WIDTH + 20  # one term may be longer than a line
+    for block in text.split("\n\n")[2:]:
+        shown = [line for line in block.splitlines() if " = " in line and line.lstrip()[0] not in "(+−"]
+        columns = [{m.start() for m in re.finditer(" = ", line)} for line in shown]
+        assert not columns or set.intersection(*columns), block
+
+
+def test_a_field_is_abbreviated_by_a_name_the_model_does_not_use() -> None:
+    text = derivation_text(*derived("mixed"))  # f is a bias there
+    assert "mean               = σ(field[j])" in text
+    assert "log(Σₗ exp(field[k,l]))" in text  # at the index summed over, too
+
+
+def test_a_hidden_layer_is_marked_as_a_mean_in_mean_field_only() -> None:
+    model, derivation = derived("dbm")
+    found = derivation_json(model, derivation)
+    assert found["mean_field"]["h1"]["right"]["unicode"] == "σ(a₁[j] + Σᵢ W₁[i,j] v[i] + Σₖ W₂[j,k] ⟨h₂[k]⟩)"
+    assert "mean_field" not in found["mean_field"]["h1"]["right"]["ebm"]
+    assert "⟨" not in found["conditionals"]["h1"]["equation"]["unicode"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_json_formulas_are_the_derived_ones(name: str) -> None:
+    model, derivation = derived(name)
+    found = derivation_json(model, derivation)
+    assert json.loads(json.dumps(found)) == found
+    assert parse_expression(found["energy"]["right"]["ebm"]) == derivation.energy.right
+    assert Name("energy") == parse_expression(found["energy"]["left"]["ebm"])
+    for layer, c in derivation.conditionals.items():
+        shown = found["conditionals"][layer]
+        assert parse_expression(shown["mean"]["ebm"]) == c.mean
+        assert parse_expression(shown["log_partition"]["ebm"]) == c.log_partition
+        assert isinstance(parse_expression(shown["equation"]["ebm"]), Compare | Call)
+    assert found["gradients"].keys() == derivation.gradients.keys()
+    assert (found["free_energy"] is None) == (found["free_energy_reason"] is not None) == (name == "dbm")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("name", MODELS)
+def test_latex_compiles_within_its_margins(tmp_path: Path, name: str) -> None:
+    (tmp_path / "d.tex").write_text(derivation_latex(*derived(name)), encoding="ascii")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "d.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-1500:]
+    assert "Overfull" not in run.stdout

@@ -108,9 +108,7 @@ def _deviation(symbols: Symbols, layer: Layer) -> Expression | None:
 
 def _slope(symbols: Symbols, layer: Layer, reader: Reader) -> Poly:
     """What multiplies the state in the statistic."""
-    return reader.read(
-        symbols.filled(layer.unit.statistic, layer, symbols.letters[layer.name], state=Number("1"))
-    )
+    return reader.read(symbols.filled(layer.unit.statistic, layer, symbols.letters[layer.name], state=Number("1")))
 
 
 def _log_partition(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:

@@ -67,17 +67,20 @@ class Fields:
     contributions: Mapping[str, tuple[Contribution, ...]]
 
     def field(
-        self, name: str, indices: tuple[str, ...], present: Container[str] | None = None, chosen: Mapping[str, str] | None = None
+        self,
+        name: str,
+        indices: tuple[str, ...],
+        present: Container[str] | None = None,
+        chosen: Mapping[str, str] | None = None,
     ) -> Expression:
-        """The total field of one unit: its bias's share and what its neighbours send, those in `present` alone if given.
+        """The total field of one unit: its bias's share and what its neighbours (in `present`, if given) send.
 
         A neighbour in `chosen` is one site, known to be in the state that this index names.
         """
         layer = self.symbols.model.layers[name]
         terms = [signed(*term) for term in split_sum(self.symbols.filled(layer.unit.own_field, layer, indices))]
-        for part in self.contributions[name]:
-            if present is None or part.neighbour in present:
-                terms.append(sent_by(self.symbols, part, indices, (chosen or {}).get(part.neighbour)))
+        sent = [p for p in self.contributions[name] if present is None or p.neighbour in present]
+        terms += [sent_by(self.symbols, part, indices, (chosen or {}).get(part.neighbour)) for part in sent]
         return total(terms)
 
 

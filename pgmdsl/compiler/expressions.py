@@ -144,7 +144,9 @@ def filled(
 
 def bound_names(expression: Expression) -> set[str]:
     """Every index that a sum, product or softmax inside binds."""
-    return {n for node, _ in walk(expression) if isinstance(node, Call) and node.generator for n in node.generator.names}
+    return {
+        n for node, _ in walk(expression) if isinstance(node, Call) and node.generator for n in node.generator.names
+    }
 
 
 def renamed(expression: Expression, names: Mapping[str, str], avoid: Iterable[str]) -> Expression:
@@ -166,9 +168,7 @@ def _renamed(expression: Expression, names: Mapping[str, str], clash: set[str], 
     return rewrite(expression, change)
 
 
-def _renamed_call(
-    node: Call, generator: Generator, names: Mapping[str, str], clash: set[str], taken: set[str]
-) -> Call:
+def _renamed_call(node: Call, generator: Generator, names: Mapping[str, str], clash: set[str], taken: set[str]) -> Call:
     inner = {old: new for old, new in names.items() if old not in generator.names}
     for index in generator.names:
         if index in clash:

@@ -12,7 +12,7 @@ is raised for what the normal form cannot hold, and for more work than allowed. 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from fractions import Fraction
 from math import gcd, lcm
 from typing import assert_never
@@ -31,7 +31,7 @@ from pgmdsl.compiler.normal_product import (
     number,
     scale,
 )
-from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, NoProofError, Poly, Ref, freeze
+from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Monomial, NoProofError, Poly, Ref, freeze
 
 MOST_POWER = 12
 
@@ -355,11 +355,12 @@ def _log_atom(atom: Atom, power: Fraction) -> Poly:
 def _common(coefficients: tuple[Fraction, ...]) -> Fraction:
     """The rational number that leaves coprime whole coefficients, most of them positive."""
     divisor = Fraction(gcd(*(c.numerator for c in coefficients)), lcm(*(c.denominator for c in coefficients)))
-    signs = sum(1 if c > 0 else -1 for c in coefficients) or sum(coefficients)
+    majority = sum(1 if c > 0 else -1 for c in coefficients)
+    signs = Fraction(majority) if majority else sum(coefficients, ZERO)
     return -divisor if signs < 0 else divisor
 
 
-def _denominators(poly: Poly) -> Iterable[tuple[Function, tuple[tuple[Monomial, Fraction], ...]]]:
+def _denominators(poly: Poly) -> Iterator[tuple[Function, Frozen]]:
     """The inverses that stand outside of sums, or in one without depending on its indices."""
     for monomial in poly:
         bound = {name for name, _ in monomial.bound}

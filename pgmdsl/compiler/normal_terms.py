@@ -20,7 +20,7 @@ NONE: frozenset[str] = frozenset()
 
 
 class NoProofError(Exception):
-    """No proof was found: a formula outside the normal form, or too much work. It says nothing of the formula's truth."""
+    """No proof was found: a formula outside the normal form, or too much work. It does not mean false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Exp:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of a polynomial that stays as it is: `inverse`, `log`, `abs`, `factorial`; `data`, `model` averages."""
+    """A function of a polynomial kept as it is: `inverse`, `log`, `abs`, ..., and the averages `data`, `model`."""
 
     name: str = field(compare=False)
     argument: Frozen = field(compare=False)

@@ -1,0 +1,174 @@
+"""`data(...)` and `model(...)` at a point: averages over every state of a small model, by quadrature for real units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from itertools import product
+from math import exp, prod
+
+from pgmdsl.compiler.derive import derive_conditional, derive_energy
+from pgmdsl.compiler.energy import Fields
+from pgmdsl.compiler.model import Layer, Model
+from pgmdsl.compiler.numeric import Floats, Function, Indices, Point, compiled
+from pgmdsl.compiler.refute import Entries, Trial, array_shapes, small_sizes
+from pgmdsl.compiler.units import Finite, OneHot, Real
+
+POINTS = 3
+NODES = 20  # of the quadrature of each real unit
+MOST_STATES = 20_000
+CASES = 3  # of the data
+
+States = Mapping[tuple[str, tuple[int, ...]], float]
+Case = tuple[float, Point]  # a weight, and a point with all states
+
+
+def average_trials(fields: Fields) -> Iterator[Trial]:
+    """Random points at which averages can be taken, the model being small enough; none if it cannot be made so."""
+    model = fields.symbols.model
+    for number in range(POINTS):
+        for least in (2, 1):
+            sizes = small_sizes(model, number, least)
+            if sizes is not None and states_of(model, array_shapes(model, sizes)) <= MOST_STATES:
+                break
+        else:
+            sizes = dict.fromkeys(model.sizes, 1)
+            if states_of(model, array_shapes(model, sizes)) > MOST_STATES:
+                return
+        shapes = array_shapes(model, sizes)
+        entries = Entries(model, shapes, number, (), float, spread=0.6)
+        average = Averages(fields, Point(sizes, shapes, entries), number)
+        yield Trial(Point(sizes, shapes, entries, average), Floats(), 1e-6)
+
+
+def states_of(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The number of joint states, NODES for each real unit."""
+    total = 1
+    for layer in model.layers.values():
+        shape = shapes[layer.name]
+        match layer.unit.support:
+            case Finite(values):
+                total *= len(values) ** prod(shape)
+            case OneHot():
+                total *= shape[-1] ** prod(shape[:-1])
+            case Real():
+                total *= NODES ** prod(shape)
+    return total
+
+
+class Averages:
+    """Averages over the states of a small model at a point.
+
+    `model` averages over all states by exp(-energy); `data` over a few random visible states, hidden ones by
+    exp(-energy). Given the discrete layers, real units are independent and normal (no edge joins two of them).
+    """
+
+    def __init__(self, fields: Fields, point: Point, number: int) -> None:
+        """`point` has the parameters; `number` chooses the data."""
+        self.fields = fields
+        self.model = fields.symbols.model
+        self.point = point
+        self.number = number
+        self.energy = compiled(derive_energy(fields.symbols), Floats())
+
+    def __call__(self, kind: str, body: Function, point: Point, indices: Indices) -> float:
+        """The average of the body. (The point is the one given at the start: no parameter is moved around averages.)"""
+        cases = self.data_cases if kind == "data" else self.model_cases
+        return float(sum(weight * body(case, indices) for weight, case in cases))
+
+    @cached_property
+    def model_cases(self) -> list[Case]:
+        """All states, with their probabilities."""
+        return self._cases({})
+
+    @cached_property
+    def data_cases(self) -> list[Case]:
+        """A few visible states, each with all hidden states; weights sum to 1."""
+        visible = [layer for layer in self.model.layers.values() if layer.role == "visible"]
+        cases: list[Case] = []
+        for k in range(CASES):
+            draw = Entries(self.model, self.point.shapes, 1000 * (self.number + 1) + k, (), float)
+            fixed = {(layer.name, at): draw(layer.name, at) for layer in visible for at in self._units(layer)}
+            share = 2 * (k + 1) / (CASES * (CASES + 1))
+            cases += [(share * weight, case) for weight, case in self._cases(fixed)]
+        return cases
+
+    def _cases(self, fixed: States) -> list[Case]:
+        """All states of the layers that are not fixed, with their probabilities given those that are."""
+        free = [layer for layer in self.model.layers.values() if (layer.name, self._units(layer)[0]) not in fixed]
+        real = [layer for layer in free if isinstance(layer.unit.support, Real)]
+        discrete = [list(self._states(layer)) for layer in free if layer not in real]
+        found: list[tuple[float, Point]] = []
+        for parts in product(*discrete):
+            states = dict(fixed)
+            for part in parts:
+                states.update(part)
+            found += self._with_real(real, states)
+        lowest = min(energy for energy, _ in found)
+        weights = [exp(lowest - energy) for energy, _ in found]
+        total = sum(weights)
+        return [(weight / total, case) for weight, (_, case) in zip(weights, found, strict=True)]
+
+    def _with_real(self, real: list[Layer], states: States) -> list[tuple[float, Point]]:
+        """Minus the log weight of each node of the quadrature of the real units, given all other states."""
+        known = self._at(states)
+        normals = [n for layer in real for n in self._normals(layer, known)]
+        centre = self._at({**states, **{unit: mean for unit, mean, _ in normals}})
+        energy = self.energy(centre, {})
+        found = []
+        for nodes in product(_nodes(), repeat=len(normals)):
+            values = {unit: mean + sd * x for (unit, mean, sd), (x, _) in zip(normals, nodes, strict=True)}
+            found.append((energy + sum(cost for _, cost in nodes), self._at({**states, **values})))
+        return found
+
+    def _normals(self, layer: Layer, known: Point) -> list[tuple[tuple[str, tuple[int, ...]], float, float]]:
+        """Every unit of a real layer with its mean and standard deviation given the discrete layers."""
+        found = derive_conditional(self.fields, layer.name, self.model.neighbours(layer.name))
+        assert found.deviation is not None, "real units have a standard deviation"
+        mean, deviation = compiled(found.mean, Floats()), compiled(found.deviation, Floats())
+        out = []
+        for at in self._units(layer):
+            indices = dict(zip(found.indices, at, strict=True))
+            out.append(((layer.name, at), mean(known, indices), deviation(known, indices)))
+        return out
+
+    def _at(self, states: States) -> Point:
+        base = self.point.entry
+
+        def entry(name: str, at: tuple[int, ...]) -> float:
+            value = states.get((name, at))
+            return float(base(name, at)) if value is None else value
+
+        return replace(self.point, entry=entry)
+
+    def _units(self, layer: Layer) -> list[tuple[int, ...]]:
+        return list(product(*(range(n) for n in self.point.shapes[layer.name])))
+
+    def _states(self, layer: Layer) -> Iterator[States]:
+        """Every joint state of a discrete layer."""
+        shape = self.point.shapes[layer.name]
+        match layer.unit.support:
+            case Finite(values):
+                units = self._units(layer)
+                for state in product(map(float, values), repeat=len(units)):
+                    yield {(layer.name, at): x for at, x in zip(units, state, strict=True)}
+            case OneHot():
+                sites = list(product(*(range(n) for n in shape[:-1])))
+                for chosen in product(range(shape[-1]), repeat=len(sites)):
+                    yield {
+                        (layer.name, (*site, k)): float(k == own)
+                        for site, own in zip(sites, chosen, strict=True)
+                        for k in range(shape[-1])
+                    }
+            case Real():
+                raise AssertionError("real layers are integrated")
+
+
+def _nodes() -> list[tuple[float, float]]:
+    """The nodes of Gauss-Hermite quadrature for a standard normal, each with minus the log of its weight."""
+    from numpy import log
+    from numpy.polynomial.hermite_e import hermegauss
+
+    nodes, weights = hermegauss(NODES)
+    return [(float(x), -float(log(w))) for x, w in zip(nodes, weights, strict=True)]

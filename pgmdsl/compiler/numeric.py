@@ -1,0 +1,288 @@
+"""Formulas evaluated at numbers: in floats, or in 50 digits.
+
+A formula is turned into nested functions once, and these are called with a point (sizes, entries of arrays) and the
+values of the indices in force, which count from 0.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Protocol
+
+from pgmdsl.grammar.syntax import (
+    Binary,
+    Call,
+    Compare,
+    Conditional,
+    Expression,
+    Generator,
+    Index,
+    Name,
+    Negate,
+    Number,
+)
+from pgmdsl.grammar.walk import walk
+
+Value = Any  # a float, or an mpmath number
+Indices = dict[str, int]
+Function = Callable[["Point", Indices], Value]
+
+DIGITS = 50
+
+
+class NoValueError(Exception):
+    """The formula has no real value at a point: a division by 0, a logarithm or root of a negative number."""
+
+
+class Average(Protocol):
+    """What `data(...)` and `model(...)` are at a point."""
+
+    def __call__(self, kind: str, body: Function, point: Point, indices: Indices) -> Value:
+        """The average of the body over states."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a formula is evaluated: the values of sizes, the shapes of arrays and their entries."""
+
+    sizes: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
+    entry: Callable[[str, tuple[int, ...]], Value]
+    average: Average | None = None
+
+    def moved(self, name: str, indices: tuple[int, ...], step: Value) -> Point:
+        """The point with one entry changed by a step."""
+
+        def entry(other: str, at: tuple[int, ...]) -> Value:
+            value = self.entry(other, at)
+            return value + step if (other, at) == (name, indices) else value
+
+        return replace(self, entry=entry)
+
+
+class Arithmetic(Protocol):
+    """Numbers and their elementary functions."""
+
+    step: Value  # for differences
+    pi: Value
+
+    def number(self, value: Fraction) -> Value:
+        """A constant."""
+
+    def exact(self, value: float) -> Value:
+        """The number that a float is."""
+
+    def exp(self, x: Value) -> Value:
+        """The exponential."""
+
+    def log(self, x: Value) -> Value:
+        """The logarithm."""
+
+    def power(self, x: Value, y: Value) -> Value:
+        """A power."""
+
+    def factorial(self, x: Value) -> Value:
+        """The factorial, also of what is not whole."""
+
+
+class Floats:
+    """Double precision."""
+
+    step = 1e-6
+    pi = math.pi
+    exp = staticmethod(math.exp)
+    log = staticmethod(math.log)
+
+    def number(self, value: Fraction) -> float:
+        """A constant."""
+        return float(value)
+
+    def exact(self, value: float) -> float:
+        """The number that a float is."""
+        return value
+
+    def power(self, x: float, y: float) -> Value:
+        """A power; complex where it is not real."""
+        return x**y
+
+    def factorial(self, x: float) -> float:
+        """The gamma function of x + 1."""
+        return math.gamma(x + 1)
+
+
+class Digits:
+    """50 digits, by mpmath."""
+
+    def __init__(self) -> None:
+        """Make a context of its own: mpmath's global precision is left alone."""
+        from mpmath import MPContext  # type: ignore[import-untyped]
+
+        self.context = MPContext()
+        self.context.dps = DIGITS
+        self.step = self.context.mpf(10) ** -(DIGITS // 3)
+        self.pi = +self.context.pi
+        self.exp = self.context.exp
+        self.log = self.context.log
+        self.power = self.context.power
+        self.factorial = self.context.factorial
+
+    def number(self, value: Fraction) -> Value:
+        """A constant."""
+        return self.context.mpf(value.numerator) / value.denominator
+
+    def exact(self, value: float) -> Value:
+        """The number that a float is."""
+        return self.context.mpf(value)
+
+
+_COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_ARITHMETIC: dict[str, Callable[[Value, Value], Value]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+
+
+def evaluate(expression: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]) -> Value:
+    """The value of a formula at a point. Raises `NoValueError` where it has none."""
+    try:
+        value = compiled(expression, arithmetic)(point, dict(indices))
+    except (ZeroDivisionError, ValueError, OverflowError):
+        raise NoValueError from None
+    if isinstance(value, complex) or getattr(value, "imag", 0) != 0 or not math.isfinite(value):
+        raise NoValueError
+    return value
+
+
+def compiled(node: Expression, arithmetic: Arithmetic) -> Function:
+    """The formula as a function of a point and of the values of its free indices."""
+    match node:
+        case Number():
+            constant = arithmetic.number(node.value)
+            return lambda point, indices: constant
+        case Name("pi"):
+            return lambda point, indices: arithmetic.pi
+        case Name(name):
+            return lambda point, indices: indices[name] if name in indices else point.sizes[name]
+        case Index(name, entries):
+            names = tuple(e.name for e in entries if isinstance(e, Name))
+            return lambda point, indices: point.entry(name, tuple([indices[n] for n in names]))
+        case Negate(operand):
+            inner = compiled(operand, arithmetic)
+            return lambda point, indices: -inner(point, indices)
+        case Binary("^", left, right):
+            base, exponent = compiled(left, arithmetic), compiled(right, arithmetic)
+            return lambda point, indices: arithmetic.power(base(point, indices), exponent(point, indices))
+        case Binary(op, left, right):
+            return _joined(_ARITHMETIC[op], compiled(left, arithmetic), compiled(right, arithmetic))
+        case Compare(op, left, right):
+            return _joined(_COMPARISONS[op], compiled(left, arithmetic), compiled(right, arithmetic))
+        case Conditional(value, condition, otherwise):
+            yes, test, no = (compiled(e, arithmetic) for e in (value, condition, otherwise))
+            return lambda point, indices: yes(point, indices) if test(point, indices) else no(point, indices)
+        case Call(function, (body,), generator=Generator() as generator):
+            return _generated(function, body, generator, arithmetic)
+        case Call("d", (body, Index() as variable)):
+            return _difference(compiled(body, arithmetic), variable, arithmetic)
+        case Call(function, (argument,)):
+            return _called(function, compiled(argument, arithmetic), arithmetic)
+        case _:
+            raise AssertionError("a form that the check of scope lets through has a value")
+
+
+def _joined(combine: Callable[[Value, Value], Value], left: Function, right: Function) -> Function:
+    return lambda point, indices: combine(left(point, indices), right(point, indices))
+
+
+def _called(function: str, inner: Function, arithmetic: Arithmetic) -> Function:
+    exp, log = arithmetic.exp, arithmetic.log
+    apply: Callable[[Value], Value]
+    match function:
+        case "exp":
+            apply = exp
+        case "log":
+            apply = log
+        case "sigmoid":
+            apply = lambda x: 1 / (1 + exp(-x))  # noqa: E731
+        case "softplus":
+            apply = lambda x: log(1 + exp(x))  # noqa: E731
+        case "tanh":
+            apply = lambda x: 1 - 2 / (1 + exp(2 * x))  # noqa: E731
+        case "sqrt":
+            half = arithmetic.number(Fraction(1, 2))
+            apply = lambda x: arithmetic.power(x, half)  # noqa: E731
+        case "abs":
+            apply = abs
+        case "factorial":
+            apply = arithmetic.factorial
+        case _:
+            return lambda point, indices: _average(function, inner, point, indices)
+    return lambda point, indices: apply(inner(point, indices))
+
+
+def _average(kind: str, body: Function, point: Point, indices: Indices) -> Value:
+    assert point.average is not None, "averages stand in gradients only"
+    return point.average(kind, body, point, indices)
+
+
+def _generated(function: str, body: Expression, generator: Generator, arithmetic: Arithmetic) -> Function:
+    """`sum`, `prod` and `softmax` over the ranges of their indices."""
+    inner = compiled(body, arithmetic)
+    test = compiled(generator.condition, arithmetic) if generator.condition is not None else None
+    axes = [(name, *axis_of(body, name)) for name in generator.names]
+
+    def values(point: Point, indices: Indices) -> list[Value]:
+        ranges = [(name, point.shapes[array][axis]) for name, array, axis in axes]
+        cases = [dict(indices)]
+        for name, length in ranges:
+            cases = [{**case, name: k} for case in cases for k in range(length)]
+        return [inner(point, case) for case in cases if test is None or test(point, case)]
+
+    if function == "sum":
+        return lambda point, indices: sum(values(point, indices))
+    if function == "prod":
+        return lambda point, indices: math.prod(values(point, indices))
+    assert isinstance(generator.at, Name), "softmax has an entry"
+    at = generator.at.name
+
+    def softmax(point: Point, indices: Indices) -> Value:
+        powers = [arithmetic.exp(x) for x in values(point, indices)]
+        return powers[indices[at]] / sum(powers)
+
+    return softmax
+
+
+def axis_of(body: Expression, index: str) -> tuple[str, int]:
+    """An array and its axis over which an index runs."""
+    for node, _ in walk(body):
+        if isinstance(node, Index):
+            for axis, entry in enumerate(node.indices):
+                if entry == Name(index):
+                    return node.name, axis
+    raise AssertionError("an index is used where it is bound")
+
+
+def _difference(body: Function, variable: Index, arithmetic: Arithmetic) -> Function:
+    """A derivative by an entry of a parameter, as a central difference."""
+    names = tuple(e.name for e in variable.indices if isinstance(e, Name))
+    step = arithmetic.step
+
+    def derivative(point: Point, indices: Indices) -> Value:
+        at = tuple(indices[name] for name in names)
+        up = body(point.moved(variable.name, at, step), indices)
+        down = body(point.moved(variable.name, at, -step), indices)
+        return (up - down) / (2 * step)
+
+    return derivative

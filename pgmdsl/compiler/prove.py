@@ -1,0 +1,186 @@
+"""Checks decided: proved for all sizes, refuted with numbers and differing terms, or agreeing at random points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pgmdsl.compiler.averages import average_trials
+from pgmdsl.compiler.derivation import Derivation
+from pgmdsl.compiler.differ import differing_terms
+from pgmdsl.compiler.energy import Fields
+from pgmdsl.compiler.forms import Form, Formula, Gradient, Mean, MeanField, Probability, variable_indices
+from pgmdsl.compiler.left import expanded, left_sides
+from pgmdsl.compiler.model import Model, Size
+from pgmdsl.compiler.normal_product import subtract
+from pgmdsl.compiler.normal_read import Reader
+from pgmdsl.compiler.normal_terms import NoProofError
+from pgmdsl.compiler.refute import Comparison, Counterexample, Trial, compare, state_trials
+from pgmdsl.compiler.scope import examine_check
+from pgmdsl.compiler.symbols import Symbols
+from pgmdsl.grammar.diagnostics import Diagnostics
+from pgmdsl.grammar.source import NOWHERE, Source, Span
+from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression
+
+Status = Literal["proved", "refuted", "agrees"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one check ends.
+
+    `status` is proved, refuted or agrees (at `points` random points); `counterexample` has numbers that refute it,
+    `differences` the terms in which the sides differ, in words; `expected_refuted` where the file marks it `refuted`.
+    """
+
+    title: str
+    status: Status
+    detail: str
+    points: int = 0
+    counterexample: Counterexample | None = None
+    differences: tuple[str, ...] = ()
+    expected_refuted: bool = False
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check ends as the file says it does."""
+        if self.expected_refuted:
+            return self.status == "refuted"
+        return self.status == "proved" or (self.status == "agrees" and self.points > 0)
+
+
+def verify_checks(model: Model, derivation: Derivation) -> tuple[Verdict, ...]:
+    """The verdict on every check of a model whose checks are without mistakes. The same file has the same verdicts."""
+    fields = Fields(Symbols.of(model), derivation.contributions)
+    return tuple(verify_check(fields, check) for check in model.checks)
+
+
+def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
+    """The verdict on one check."""
+    model = fields.symbols.model
+    examined = examine_check(model, check, Diagnostics(model.source))
+    assert examined is not None, "the checks of a checked model have no mistakes"
+    if examined.clash is not None:
+        return _verdict(check, "refuted", f"by shape: {examined.clash}")
+    lefts = left_sides(fields, examined.form)
+    pairs = list(zip(lefts, right_sides(fields, check.right), strict=True))
+    parts = ("in the mean, ", "in the standard deviation, ") if len(pairs) == 2 else ("",)
+    points: list[int] = []
+    for part, sides in zip(parts, pairs, strict=True):
+        if is_proved(fields, examined.form, *sides):
+            continue
+        comparison = _compared(fields, examined.form, *sides)
+        if comparison.counterexample is not None:
+            return _refuted(fields, examined.form, check, part, sides, comparison.counterexample)
+        points.append(comparison.points)
+    if not points:
+        return _verdict(check, "proved", "for all sizes")
+    if not min(points):
+        detail = "no proof found, and the model is too large to evaluate: give its sizes names, as in binary[D]"
+        return _verdict(check, "agrees", detail)
+    return _verdict(check, "agrees", f"at {min(points)} random points; no proof found", points=min(points))
+
+
+def is_proved(fields: Fields, form: Form, left: Expression, right: Expression) -> bool:
+    """Whether both sides have one normal form."""
+    reader = _reader(fields, form)
+    try:
+        return reader.algebra.is_zero(subtract(reader.read(left), reader.read(right)))
+    except NoProofError:
+        return False
+
+
+def right_sides(fields: Fields, right: Expression) -> tuple[Expression, ...]:
+    """The right side's formulas, one for each of the left side's."""
+    match right:
+        case Call("normal", (mean, deviation)):
+            return expanded(fields, mean), expanded(fields, deviation)
+        case _:
+            return (expanded(fields, right),)
+
+
+def free_indices(model: Model, form: Form) -> dict[str, Size]:
+    """The indices on the left, with their ranges."""
+    match form:
+        case Probability(name, indices) | Mean(name, indices) | MeanField(name, indices):
+            return dict(zip(indices, model.layers[name].dims, strict=True))
+        case Gradient(name, indices):
+            return dict(zip(indices, model.parameters[name].shape, strict=True))
+        case Formula(expression):
+            return variable_indices(model, expression)
+
+
+def _means(model: Model, form: Form) -> tuple[str, ...]:
+    """The layers whose names stand for means."""
+    if not isinstance(form, MeanField):
+        return ()
+    return tuple(layer.name for layer in model.layers.values() if layer.role == "hidden")
+
+
+def _reader(fields: Fields, form: Form) -> Reader:
+    model = fields.symbols.model
+    reader = fields.symbols.reader(_means(model, form))
+    reader.ranges.update(free_indices(model, form))
+    return reader
+
+
+def _compared(fields: Fields, form: Form, left: Expression, right: Expression) -> Comparison:
+    model = fields.symbols.model
+    trials: Iterator[Trial]
+    trials = average_trials(fields) if isinstance(form, Gradient) else state_trials(model, _means(model, form))
+    return compare(trials, free_indices(model, form), left, right)
+
+
+def _refuted(
+    fields: Fields,
+    form: Form,
+    check: CheckDeclaration,
+    part: str,
+    sides: tuple[Expression, Expression],
+    at: Counterexample,
+) -> Verdict:
+    differences = differing_terms(_reader(fields, form), fields.symbols.writer(), *sides)
+    shown = [f"{name} = {value}" for name, value in (*at.sizes.items(), *at.indices.items())]
+    place = f" at {', '.join(shown)}" if shown else ""
+    left, right = ("no value" if x is None else f"{x:.6g}" for x in (at.left, at.right))
+    detail = f"{part}the left side is {left} and the right side {right}{place}"
+    return _verdict(check, "refuted", detail, counterexample=at, differences=tuple(part + d for d in differences))
+
+
+def _verdict(check: CheckDeclaration, status: Status, detail: str, **more: Any) -> Verdict:
+    return Verdict(check.title.value, status, detail, expected_refuted=check.refuted, span=check.span, **more)
+
+
+def verdict_text(source: Source, verdict: Verdict) -> str:
+    """A verdict for people: status, title, place, and for a refuted check why."""
+    line, _ = source.line_column(verdict.span.start)
+    status = verdict.status if not verdict.expected_refuted else f"{verdict.status}, as expected"
+    if verdict.expected_refuted and verdict.status != "refuted":
+        status = f"{verdict.status}, though it should be refuted"
+    out = [f"{status}: {verdict.title} ({source.name}:{line})"]
+    if verdict.status != "proved":
+        out.append(f"  {verdict.detail}")
+        out += [f"  {difference}" for difference in verdict.differences]
+    return "\n".join(out)
+
+
+def verdict_json(source: Source, verdict: Verdict) -> dict[str, Any]:
+    """A verdict for programs."""
+    line, column = source.line_column(verdict.span.start)
+    at = verdict.counterexample
+    return {
+        "title": verdict.title,
+        "status": verdict.status,
+        "passed": verdict.passed,
+        "expected": "refuted" if verdict.expected_refuted else "holds",
+        "detail": verdict.detail,
+        "points": verdict.points,
+        "differences": list(verdict.differences),
+        "counterexample": None
+        if at is None
+        else {"sizes": dict(at.sizes), "indices": dict(at.indices), "left": at.left, "right": at.right},
+        "line": line,
+        "column": column,
+    }

@@ -66,14 +66,14 @@ def load_checkpoint(directory: Path, artifact: Artifact) -> tuple[RunInfo, dict[
     if info.hash != artifact.hash:
         raise Error(
             f"{path}: this checkpoint is of another model: of {info.model} compiled with hash {info.hash[:12]}, not of "
-            f"{artifact.name} with hash {artifact.hash[:12]}. Its model.ebm has been changed, or another version of pgmdsl "
-            "compiles it; restore it, or start a new run with this one's parameters"
+            f"{artifact.name} with hash {artifact.hash[:12]}. Its model.ebm has been changed, or another version of "
+            "pgmdsl compiles it; restore it, or start a new run with this one's parameters"
         )
     return info, arrays
 
 
 def append_metrics(directory: Path, line: str, length: int) -> int:
-    """Add a line to metrics.jsonl, which has this length; returns the new one. Raises `Error` where the disk is full."""
+    """Add a line to metrics.jsonl, which has this length; returns the new one. Raises `Error` on a full disk."""
     content = (line + "\n").encode()
     try:
         with (directory / "metrics.jsonl").open("ab") as stream:

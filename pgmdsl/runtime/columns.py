@@ -143,7 +143,8 @@ def _reshaped(layer: ArtifactLayer, values: Array, place: str) -> tuple[Array, b
     rows, rest = values.shape[0], values.shape[1:]
     if rows == 0:
         raise Error(f"{place}: there are no rows; name data with at least one case")
-    if rest in (layer.dims, (layer.size,)) or (rest == () and layer.size == 1):
+    flat = len(layer.dims) == 1 and math.prod(rest) == layer.size  # images for a layer without axes
+    if rest in (layer.dims, (layer.size,)) or flat:
         return values.reshape(rows, layer.size), False
     if layer.support == "one_hot" and (rest in (sites, (math.prod(sites),)) or (sites == () and rest == (1,))):
         return values.reshape(rows, math.prod(sites)), True
@@ -204,8 +205,8 @@ def _check_one_hot(column: Column, chunk: Array, start: int) -> None:
     if bad.any():
         where, _ = _first(column, chunk, start, bad)
         raise Error(
-            f"{column.place}: at {where} the values are not one-hot; {column.layer.name} is softmax and takes rows with a "
-            f"single 1 among {column.layer.states}, or labels 0 to {column.layer.states - 1}"
+            f"{column.place}: at {where} the values are not one-hot; {column.layer.name} is softmax and takes rows "
+            f"with a single 1 among {column.layer.states}, or labels 0 to {column.layer.states - 1}"
         )
 
 
@@ -215,8 +216,8 @@ def _check_levels(column: Column, chunk: Array, start: int) -> None:
         levels = chunk * column.scale
         where, value = _first(column, chunk, start, (levels < -1e-6) | (levels > 1 + 1e-6))
         raise Error(
-            f"{column.place}: {where} is {value:g}, times scale {value * column.scale:g}, and with `bits` the levels must "
-            f"lie in [0, 1]; {_scale_hint(chunk)}"
+            f"{column.place}: {where} is {value:g}, times scale {value * column.scale:g}, and with `bits` the levels "
+            f"must lie in [0, 1]; {_scale_hint(chunk)}"
         )
 
 
@@ -237,7 +238,8 @@ def _check_finite(column: Column, chunk: Array, start: int) -> None:
     else:
         mend = "convert the values, or choose another unit type"
     raise Error(
-        f"{column.place}: {where} is {value * column.scale:g}, and {column.layer.name} is {column.layer.unit}, with states {allowed}; {mend}"
+        f"{column.place}: {where} is {value * column.scale:g}, and {column.layer.name} is {column.layer.unit}, with "
+        f"states {allowed}; {mend}"
     )
 
 

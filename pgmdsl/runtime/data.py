@@ -172,8 +172,8 @@ def _column(layer: ArtifactLayer, given: Given | None, spec: DataSpec | None, ba
         return check_column(layer, np.asarray(given), place, bits=spec.bits, threshold=spec.threshold)
     if spec.file is None:
         raise Error(
-            f'there is no data for the visible layer {layer.name}: write data {layer.name} {{ file = "..." }} in the model '
-            f"file, or give it with --data {layer.name}=PATH"
+            f'there is no data for the visible layer {layer.name}: write data {layer.name} {{ file = "..." }} in the '
+            f"model file, or give it with --data {layer.name}=PATH"
         )
     return _from_file(layer, spec.file, spec, base)
 
@@ -195,8 +195,8 @@ def _same_rows(columns: Mapping[str, Column]) -> int:
     for column in columns.values():
         if column.rows != first.rows:
             raise Error(
-                f"{column.place} has {column.rows} rows, but {first.place} has {first.rows}; rows of several layers belong "
-                "together by position, so their numbers must be equal"
+                f"{column.place} has {column.rows} rows, but {first.place} has {first.rows}; rows of several layers "
+                "belong together by position, so their numbers must be equal"
             )
     return first.rows
 
@@ -282,6 +282,7 @@ def _split(rows: int, weights: NDArray[np.float64] | None, shares: Mapping[str, 
     parts["train"] = rest if weights is None else rest[weights[rest] > 0]
     if len(parts["train"]) == 0:
         raise Error(
-            f"of {rows} rows the shares {dict(shares)} and weights leave none to train on; give more rows or smaller shares"
+            f"of {rows} rows the shares {dict(shares)} and weights leave none to train on; give more rows or smaller "
+            "shares"
         )
     return parts

@@ -68,7 +68,8 @@ class Job:
         rates = Rates(recipe.rate.at(*at), recipe.momentum.at(*at), recipe.decay.at(*at))
         if rates.momentum >= 1:
             raise Error(
-                f"momentum is {rates.momentum:g} at epoch {self.epoch}, and has to be below 1; mend it in the train block"
+                f"momentum is {rates.momentum:g} at epoch {self.epoch}, and has to be below 1; mend it in the train "
+                "block"
             )
         return rates
 
@@ -131,8 +132,8 @@ class Job:
         for name in self.learner.optimiser.velocity:
             if not np.isfinite(self.machine.p[name]).all():
                 raise Error(
-                    f"{self.name}: {name} is no longer finite at epoch {self.epoch}: training has diverged. Lower the rate, or "
-                    "raise decay; the run keeps its last checkpoint"
+                    f"{self.name}: {name} is no longer finite at epoch {self.epoch}: training has diverged. Lower the "
+                    "rate, or raise decay; the run keeps its last checkpoint"
                 )
 
     # --- what a checkpoint holds --------------------------------------------------------------------------

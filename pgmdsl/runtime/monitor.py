@@ -52,7 +52,7 @@ def watch(job: Job) -> Metrics:
     if job.valid is not None:
         v, valid_weight = _state(job.valid, machine)
         out["valid_reconstruction"] = reconstruction_error(machine, v, valid_weight, job.feed.layers)
-        if machine.artifact.closed and job.name == "fit":
+        if machine.artifact.closed and machine.layers == tuple(machine.artifact.layers):
             held = [
                 np.average(machine.free_energy({n: x[n] for n in job.feed.layers}), weights=w)
                 for x, w in ((v, valid_weight), (s, weight))
@@ -102,7 +102,7 @@ def largest_singular_value(w: Array, iterations: int = 20) -> float:
         y = w @ (x / norm)
         x = w.T @ y
         norm = float(np.linalg.norm(x))
-    return norm**0.5
+    return float(norm**0.5)
 
 
 def _warnings(metrics: Metrics) -> list[str]:
@@ -172,7 +172,7 @@ def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
     cases = len(next(iter(s.values())))
     chosen = (uniforms(stream_key(0, "pseudolikelihood"), cases) * sites.sum()).astype(np.int64)
     base = machine.free_energy(s)
-    out = np.empty(cases)
+    out: NDArray[np.float64] = np.empty(cases)
     for layer, first, count in zip(layers, np.cumsum(sites) - sites, sites, strict=True):
         rows = np.flatnonzero((chosen >= first) & (chosen < first + count))
         site = chosen[rows] - first
@@ -187,4 +187,4 @@ def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
                 other[layer.name][np.arange(len(rows)), site] = layer.values[state]
             total = np.logaddexp(total, -machine.free_energy(other))
         out[rows] = -base[rows] - total
-    return out * sites.sum()
+    return out * float(sites.sum())

@@ -1,8 +1,8 @@
 """Gradient ascent in centred coordinates, with momentum, decay, and an average of the parameters.
 
-With offsets mu, one vector a layer, the centred model has the couplings sum (s_a - mu_a)' W (s_b - mu_b); its own fields
-are o_a + scale_a sum_b W mu_b, o being those of the model itself. A step along the gradient in (W, centred own fields)
-is, in the model's own parameters, with G = E_data[s_a s_b'] - E_model[s_a s_b'] and d = E_data[s] - E_model[s],
+With offsets mu, one vector a layer, the centred model has the couplings sum (s_a - mu_a)' W (s_b - mu_b); its own
+fields are o_a + scale_a sum_b W mu_b, o being those of the model itself. A step along the gradient in (W, centred own
+fields) is, in the model's own parameters, with G = E_data[s_a s_b'] - E_model[s_a s_b'], d = E_data[s] - E_model[s],
 
     velocity(W) = momentum velocity(W) + rate (G - mu_a d_b' - d_a mu_b' - decay W),     W += velocity(W)
     velocity(o) = momentum velocity(o) + rate d_a,          o_a += velocity(o) - scale_a sum_b velocity(W) mu_b

@@ -139,7 +139,8 @@ def _from_file(parameter: ArtifactParameter, dtype: np.dtype[Any], base: Path) -
         raise Error(f"{place}: the values are of type {values.dtype}, not numbers; save them as floats")
     if values.shape != parameter.shape and values.squeeze().shape != parameter.shape:
         raise Error(
-            f"{place}: the array has shape {values.shape}, but {parameter.name} has {parameter.shape}; give it that shape"
+            f"{place}: the array has shape {values.shape}, but {parameter.name} has {parameter.shape}; give it that "
+            "shape"
         )
     array = values.reshape(parameter.shape).astype(dtype)
     if not np.isfinite(array).all() or (parameter.kind == "sigma" and (array <= 0).any()):
@@ -165,8 +166,8 @@ def overlay_parameters(parameters: Parameters, given: Mapping[str, Any], artifac
         array = np.asarray(value)
         if array.shape != parameters[name].shape:
             raise Error(
-                f"{place}: {name} has shape {array.shape}, but this model needs {parameters[name].shape}; start from a run of "
-                "the same sizes, or leave this parameter out"
+                f"{place}: {name} has shape {array.shape}, but this model needs {parameters[name].shape}; start from a "
+                "run of the same sizes, or leave this parameter out"
             )
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise Error(f"{place}: {name} holds values that are not finite numbers; mend them")
@@ -199,8 +200,8 @@ def load_parameters(path: Path, artifact: Artifact) -> Parameters:
         array = arrays[name]
         if array.shape != parameter.shape or array.dtype.kind != "f":
             raise Error(
-                f"{path}: {name} is {array.dtype} of shape {array.shape}, but {artifact.name} needs {artifact.dtype} of shape "
-                f"{parameter.shape}; name the parameters of this model, with the same sizes"
+                f"{path}: {name} is {array.dtype} of shape {array.shape}, but {artifact.name} needs {artifact.dtype} "
+                f"of shape {parameter.shape}; name the parameters of this model, with the same sizes"
             )
         out[name] = np.ascontiguousarray(array, artifact.dtype)
     unknown = sorted(arrays.keys() - out.keys())

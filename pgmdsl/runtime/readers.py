@@ -96,7 +96,8 @@ def _read_npz(path: Path, key: str | None, place: str) -> Array:
             key = keys[0]
         if key is None:
             raise Error(
-                f"{place}: the file holds several arrays: {_listed(keys)}; name one, as in {path.name}:{(keys or ['key'])[0]}"
+                f"{place}: the file holds several arrays: {_listed(keys)}; name one, as in "
+                f"{path.name}:{(keys or ['key'])[0]}"
             )
         if key not in keys:
             hint = suggest(key, keys)
@@ -111,7 +112,7 @@ def _read_npz(path: Path, key: str | None, place: str) -> Array:
 
 
 def _numpy_error(problem: ValueError, place: str) -> Error:
-    if "allow_pickle" in str(problem) or "Object arrays" in str(problem):
+    if any(sign in str(problem) for sign in ("allow_pickle", "Object arrays", "Python objects")):
         return Error(
             f"{place}: this array holds Python objects (a pickle), which can run code when read and is refused; "
             "save it as numbers, for example numpy.save(name, array.astype('float32'))"
@@ -154,13 +155,15 @@ def _read_csv(path: Path, place: str) -> Array:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = next(csv.reader(stream), [])
-        header = any(_number(cell) is None and cell.strip() for cell in first)
+            header = any(_number(cell) is None and cell.strip() for cell in first)
+            if (header or not first) and not any(line.strip() for line in stream):
+                raise Error(f"{place}: there are no rows of numbers in it; name data with at least one case")
         values = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, comments=None, encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise Error(f"{place}: this is not text in UTF-8; save the table as CSV in UTF-8") from None
     except ValueError as problem:
         raise Error(f"{place}: {_first_bad_cell(path, header) or problem}") from None
-    small = values.astype(np.uint8) if values.size and 0 <= values.min() and values.max() <= 255 else None
+    small = values.astype(np.uint8) if values.size and values.min() >= 0 and values.max() <= 255 else None
     return small if small is not None and np.array_equal(small, values) else values
 
 

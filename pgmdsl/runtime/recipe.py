@@ -48,7 +48,8 @@ class Schedule:
             raise Error(f"{self.name} at epoch {epoch}, step {step}: {problem}; mend it in the train block") from None
         if value < 0:
             raise Error(
-                f"{self.name} is {value:g} at epoch {epoch}, step {step}, and may not be negative; mend it in the train block"
+                f"{self.name} is {value:g} at epoch {epoch}, step {step}, and may not be negative; mend it in the "
+                "train block"
             )
         return value
 
@@ -185,13 +186,17 @@ def _sweeps(node: Expression, names: Mapping[str, float]) -> tuple[str, int, dic
 
 def _positive(node: Expression, names: Mapping[str, float]) -> Positive:
     kind, sweeps, _ = _sweeps(node, names)
-    if kind == "exact" or kind == "mean_field" or kind == "gibbs":
-        return Positive(kind, sweeps)
-    raise AssertionError(f"the checker let positive = {kind} pass")
+    match kind:
+        case "exact" | "mean_field" | "gibbs":
+            return Positive(kind, sweeps)
+        case _:
+            raise AssertionError(f"the checker let positive = {kind} pass")
 
 
 def _negative(node: Expression, batch: int, names: Mapping[str, float]) -> Negative:
     kind, sweeps, keywords = _sweeps(node, names)
-    if kind == "cd" or kind == "pcd" or kind == "gibbs" or kind == "exact":
-        return Negative(kind, sweeps, keywords.get("chains", batch))
-    raise AssertionError(f"the checker let negative = {kind} pass")
+    match kind:
+        case "cd" | "pcd" | "gibbs" | "exact":
+            return Negative(kind, sweeps, keywords.get("chains", batch))
+        case _:
+            raise AssertionError(f"the checker let negative = {kind} pass")

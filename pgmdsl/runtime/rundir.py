@@ -28,8 +28,8 @@ class RunInfo:
         seed: of all random numbers.
         versions: of pgmdsl and of what computes.
         base: the folder to which paths in the model file are relative.
-        data: how data was given: by `data`, `valid`, `test`, `weights`, a path, a number, or `array` for what was handed
-            over in memory, by layer where it was so.
+        data: how data was given: by `data`, `valid`, `test` and `weights`, a path, a number, or `array` for what was
+            handed over in memory, by layer where it was so.
         digest: of all data.
         freeze: parameters frozen throughout.
         warm: whether the run started from given parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pgmdsl.grammar.diagnostics import Error
 
 Array = NDArray[Any]
+_DTYPES = {"float32": "F32", "float64": "F64"}
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -49,8 +51,8 @@ def disk_error(folder: Path, problem: OSError, size: int) -> Error:
     """What a failed write means, as one paragraph."""
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return Error(
-            f"{folder}: the disk is full: {max(1, size // 1_000_000)} MB could not be written. What was there before is "
-            "intact; make room and go on with `pgmc resume`, or choose another folder with --out"
+            f"{folder}: the disk is full: {max(1, size // 1_000_000)} MB could not be written. What was there before "
+            "is intact; make room and go on with `pgmc resume`, or choose another folder with --out"
         )
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Error(f"{folder}: nothing may be written here ({problem.strerror}); choose another folder with --out")
@@ -73,10 +75,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 def pack_tensors(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """Arrays and metadata in the safetensors format."""
-    from safetensors.numpy import save
+    """Arrays (float32 or float64) and metadata in the safetensors format: the same bytes for the same content.
 
-    return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata)))
+    The library's own writer puts metadata in an order that differs from call to call, and equal runs should have equal
+    files. The format: the header's length as a little-endian uint64, the header (JSON, padded to 8 bytes), the data.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    chunks, start = [], 0
+    for name, array in sorted(arrays.items()):
+        content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+        place = [start, start + len(content)]
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": place}
+        chunks.append(content)
+        start += len(content)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -94,6 +108,6 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Array], dict[str, str
         raise Error(f"{path}: there is no such file of {what}; name a run directory or a .safetensors file") from None
     except (SafetensorError, OSError) as problem:
         raise Error(
-            f"{path}: this is no whole file of {what}: it is cut short, damaged, or of another format ({problem}); copy it "
-            "again, or start from an intact run"
+            f"{path}: this is no whole file of {what}: it is cut short, damaged, or of another format ({problem}); "
+            "copy it again, or start from an intact run"
         ) from None

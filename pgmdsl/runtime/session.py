@@ -1,0 +1,235 @@
+"""A run being trained: its walk through the phases, what its checkpoints hold, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pgmdsl.compiler.artifact import Artifact, GreedyStage
+from pgmdsl.compiler.model import PhaseSpec
+from pgmdsl.runtime.checkpoint import append_metrics, save_checkpoint, split_arrays
+from pgmdsl.runtime.data import Splits
+from pgmdsl.runtime.feed import Feed
+from pgmdsl.runtime.fit import Job, run_job
+from pgmdsl.runtime.greedy import StageBiases, compose, own_biases, passes_below, stage_machine, stages_of, start_stage
+from pgmdsl.runtime.kernels import Kernels, one_blas_thread
+from pgmdsl.runtime.learner import Learner
+from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.monitor import is_watched, stop_metric, stop_value, watch
+from pgmdsl.runtime.progress import Display
+from pgmdsl.runtime.recipe import recipe_of
+from pgmdsl.runtime.rundir import RunInfo
+
+Array = NDArray[Any]
+Callback = Callable[[dict[str, Any]], Any]
+EVERY = 10.0  # seconds at least between the checkpoints of epochs
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after the checkpoint was saved; `directory` is the run to resume."""
+
+    def __init__(self, directory: Path) -> None:
+        """Name the run."""
+        self.directory = directory
+        super().__init__(f"interrupted; the checkpoint is saved: go on with pgmc resume {directory}")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run: its directory, its parameters (arrays of the declared shapes), and its metrics by epoch."""
+
+    directory: Path
+    parameters: dict[str, Array]
+    metrics: list[dict[str, Any]]
+
+
+class Session:
+    """A run being trained: what its checkpoints hold, and the walk through its phases."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        kernels: Kernels,
+        splits: Splits,
+        directory: Path,
+        info: RunInfo,
+        parameters: dict[str, Array],
+        callback: Callback | None,
+        display: bool,
+    ) -> None:
+        """Nothing is trained yet; `restore` takes up a checkpoint."""
+        self.artifact, self.kernels, self.splits = artifact, kernels, splits
+        self.directory, self.info, self.parameters = directory, info, parameters
+        self.callback, self.display = callback, Display(display)
+        self.biases: StageBiases = {}
+        self._restored: dict[str, Array] | None = None
+        self._stop = False
+        self._saved = time.monotonic()
+
+    # --- the walk -----------------------------------------------------------------------------------------
+
+    def run(self) -> TrainedRun:
+        """All that is left to do."""
+        with one_blas_thread(), self._interrupts():
+            try:
+                while self.info.phase < len(self.artifact.phases):
+                    self._run_phase(self.artifact.phases[self.info.phase])
+                    self._advance(phase=self.info.phase + 1, stage=0)
+                if not self.info.finished:
+                    self.info = replace(self.info, finished=True)
+                    self.save(None)
+            finally:
+                self.display.close()
+        return TrainedRun(self.directory, self.parameters, self._metrics())
+
+    def _run_phase(self, phase: PhaseSpec) -> None:
+        if phase.kind == "fit":
+            self._run_job(self._fit_job(phase))
+            return
+        stages = stages_of(self.artifact, phase.target)
+        while self.info.stage < len(stages):
+            self._run_job(self._stage_job(phase, stages[self.info.stage]))
+            self._advance(phase=self.info.phase, stage=self.info.stage + 1)
+        compose(self.artifact, self.parameters, self.biases)
+
+    def _advance(self, phase: int, stage: int) -> None:
+        """Go to the next stage or phase, which begins at step 0."""
+        self.info = replace(self.info, phase=phase, stage=stage, step=0, epoch=0, started=False)
+        self.info = replace(self.info, best_value=None, since_best=0)
+
+    def _run_job(self, job: Job) -> None:
+        if job.recipe.stop is not None:
+            stop_metric(job)
+        if self.info.started and self._restored is not None:
+            job.restore(self._restored, self.info.step, self.info.best_value, self.info.since_best)
+            self._restored = None
+        else:
+            job.start()
+        run_job(job, self._before_step, self._after_epoch)
+        job.finish()
+
+    def _trained(self, frozen: Collection[str]) -> frozenset[str]:
+        return frozenset(
+            p.name
+            for p in self.artifact.parameters.values()
+            if not p.fixed and p.kind != "sigma" and p.name not in frozen and p.name not in self.info.freeze
+        )
+
+    def _fit_job(self, phase: PhaseSpec) -> Job:
+        machine = Machine(self.artifact, self.kernels, self.parameters)
+        return self._job("fit", phase, machine, [])
+
+    def _stage_job(self, phase: PhaseSpec, stage: GreedyStage) -> Job:
+        fresh = not self.info.started
+        if fresh:
+            self.biases.setdefault(stage.upper, own_biases(self.artifact, self.parameters, stage))
+        machine = stage_machine(self.artifact, self.kernels, self.parameters, stage, self.biases[stage.upper])
+        passes = passes_below(self.artifact, self.kernels, self.parameters, stage, self.biases)
+        job = self._job(f"greedy {stage.upper}", phase, machine, passes)
+        if fresh and not self.info.warm:
+            start_stage(machine, job.feed, self._trained(job.recipe.freeze))
+        return job
+
+    def _job(self, name: str, phase: PhaseSpec, machine: Machine, passes: list[tuple[Machine, str]]) -> Job:
+        seed, recipe = self.info.seed, recipe_of(phase, self.artifact.sizes)
+        feed = Feed(self.splits.train, machine, seed, passes)
+        valid = Feed(self.splits.valid, machine, seed, passes) if self.splits.valid else None
+        weighted = self.splits.train.weights is not None
+        learner = Learner(machine, feed.layers, recipe, self._trained(recipe.freeze), seed, weighted=weighted)
+        return Job(name, (self.info.phase, self.info.stage), machine, feed, valid, recipe, learner)
+
+    # --- between steps and epochs -------------------------------------------------------------------------
+
+    def _before_step(self, job: Job) -> None:
+        if self._stop:
+            self.save(job)
+            raise Interrupted(self.directory)
+        self.display.update(job)
+
+    def _after_epoch(self, job: Job) -> bool:
+        done = False
+        if is_watched(job):
+            metrics = {"phase": job.name, "epoch": job.epoch, "step": job.step, **watch(job)}
+            if job.recipe.stop is not None:
+                metric = stop_metric(job)
+                metrics[f"valid_{metric}" if metric != "reconstruction" else "score"] = value = stop_value(job, metric)
+                done = job.keep_best(value)
+            self._record(metrics)
+            self.display.update(job, metrics)
+        if time.monotonic() - self._saved >= EVERY:
+            self.save(job)
+        return done
+
+    def _record(self, metrics: dict[str, Any]) -> None:
+        for warning in metrics["warnings"]:
+            self.display.note(f"{metrics['phase']}, epoch {metrics['epoch']}: {warning}")
+        length = append_metrics(self.directory, json.dumps(metrics), self.info.metrics_bytes)
+        self.info = replace(self.info, metrics_bytes=length)
+        if self.callback is not None:
+            self.callback(metrics)
+
+    def _metrics(self) -> list[dict[str, Any]]:
+        path = self.directory / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    @contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        """Ctrl-C ends training at the next whole step; a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT) or signal.SIG_DFL
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    # --- checkpoints --------------------------------------------------------------------------------------
+
+    def save(self, job: Job | None) -> None:
+        """Replace the checkpoint by the present state, within a job or between two."""
+        arrays = {f"parameter/{n}": a for n, a in self.parameters.items()}
+        arrays |= {f"stage/{upper}/{n}": a for upper, own in self.biases.items() for n, a in own.items()}
+        shown = {n: a.copy() for n, a in self.parameters.items()}
+        if job is None:
+            self.info = replace(self.info, started=False, step=0, epoch=0)
+        else:
+            arrays |= job.arrays()
+            self.info = replace(
+                self.info,
+                started=True,
+                step=job.step,
+                epoch=job.epoch,
+                best_value=job.best_value,
+                since_best=job.since_best,
+            )
+            if job.machine.layers == tuple(self.artifact.layers):
+                shown = dict(job.averaged().parameters)
+            else:
+                compose(self.artifact, shown, self.biases)
+        save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
+        self._saved = time.monotonic()
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take the stages' biases, and keep the rest for the job that was interrupted."""
+        for name, array in split_arrays(arrays, "stage").items():
+            upper, _, bias = name.partition("/")
+            self.biases.setdefault(upper, {})[bias] = array
+        self._restored = dict(arrays)

@@ -178,7 +178,8 @@ def test_annealing_any_units_and_a_loop(mixed: tuple[RandomModel, Machine]) -> N
     model, machine = mixed
     exact = oracle.log_partition(model.oracle)
     assert exact_log_partition(machine) == pytest.approx(exact, abs=1e-9)
-    means = {"y": np.array([0.5, 0.5, 0, 0.1, 0.2, 0.7]), "v": np.array([0.3, -1.0])}
+    assert summed_layers(machine) == ("v", "y", "z")
+    means = {"y": np.array([0.5, 0.5, 0, 0.1, 0.2, 0.7]), "v": np.array([0.3, -1.0]), "h": np.full(3, 0.1)}
     agree(ais(machine, temperatures=1500, chains=300, seed=1), exact, 0.1)
     agree(ais(machine, temperatures=1500, chains=300, seed=2, data_means=means), exact, 0.1)
     table = oracle.table(model.oracle)

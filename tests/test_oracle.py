@@ -21,7 +21,7 @@ Array = NDArray[np.floating]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 CASES = 3
 RANDOM = settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,
@@ -214,7 +214,7 @@ def test_compiled(dtype: str) -> None:
     check_all(every_unit(), dtype, jit=True)
 
 
-@settings(RANDOM, max_examples=40)
+@settings(RANDOM, max_examples=25)
 @given(random_models(limit=64))
 def test_oracle_against_itself(model: RandomModel) -> None:
     """Completing the square against quadrature, and the gradient against finite differences."""

@@ -42,7 +42,7 @@ def transition(machine: Machine, model: oracle.OracleModel, states: dict[str, Ar
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

@@ -285,7 +285,7 @@ def _result(
     if not np.all(np.isfinite(log_z)):
         raise Error("annealed importance sampling met a weight that is not finite: the parameters are too large")
     signed = sign * log_z
-    top = signed.max()
+    top = float(signed.max())
     weight = np.exp(signed - top)
     mean = float(weight.mean())
     value = top + math.log(mean)

@@ -71,9 +71,9 @@ class _Block:
 
 def count_states(layer: ArtifactLayer) -> int:
     """The number of joint states of a discrete layer's units."""
-    return (
-        layer.states ** (layer.size // layer.states) if layer.support == "one_hot" else len(layer.values) ** layer.size
-    )
+    if layer.support == "one_hot":
+        return math.prod([layer.states] * (layer.size // layer.states))
+    return math.prod([len(layer.values)] * layer.size)
 
 
 def plan_enumeration(artifact: Artifact, clamped: frozenset[str] = frozenset()) -> EnumerationPlan:

@@ -18,8 +18,7 @@ from pgmdsl.arrays import Arrays
 from pgmdsl.compiler.driver import Compiled, compile_source
 from pgmdsl.formula import ConditionalFormulas, Formula, all_conditionals
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.grammar.read import read_source
-from pgmdsl.grammar.source import Source
+from pgmdsl.grammar.read import read_source, source_of_text
 from pgmdsl.runtime.random import stream_key
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def compile(path: str | Path, *, dtype: DType = "float32", **sizes: int) -> Mode
 
 def compile_text(source: str, *, dtype: DType = "float32", **sizes: int) -> Model:
     """Compile a model from a string; paths in its data blocks are relative to the current folder."""
-    text = source.removeprefix("\ufeff").replace("\r\n", "\n")
-    return Model(compile_source(Source("<text>", text), sizes, dtype), Path.cwd())
+    return Model(compile_source(source_of_text(source), sizes, dtype), Path.cwd())
 
 
 class Model:

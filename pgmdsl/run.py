@@ -70,6 +70,23 @@ class Evaluation:
         return {"log_partition": asdict(self.log_partition), "figures": [asdict(f) for f in self.figures]}
 
 
+class Samples(dict[str, Array]):
+    """Samples by layer, arrays (chains, draws, *dims)."""
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with dimensions chain, draw and, of each layer, its axes (v_0, v_1, ...).
+
+        Raises:
+            Error: xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise Error("to_xarray needs the package xarray: pip install xarray") from None
+        axes = {n: [f"{n}_{k}" for k in range(x.ndim - 2)] for n, x in self.items()}
+        return xarray.Dataset({n: (["chain", "draw", *axes[n]], x) for n, x in self.items()})
+
+
 class Run:
     """A trained model in its directory.
 
@@ -110,7 +127,7 @@ class Run:
         thin: int = 10,
         clamp: Mapping[str, Array] | None = None,
         seed: int = 0,
-    ) -> dict[str, Array]:
+    ) -> Samples:
         """Samples by block Gibbs, (chains, draws, *dims) by layer.
 
         Args:
@@ -121,7 +138,8 @@ class Run:
             clamp: States that are held fixed: by layer one case, or one for each chain.
             seed: Of all draws.
         """
-        return draw_samples(self.machine, chains=chains, draws=draws, burn=burn, thin=thin, clamp=clamp, seed=seed)
+        drawn = draw_samples(self.machine, chains=chains, draws=draws, burn=burn, thin=thin, clamp=clamp, seed=seed)
+        return Samples(drawn)
 
     def infer(self, data: Mapping[str, Array], sweeps: int = 50) -> dict[str, Array]:
         """Posterior means of the layers that `data` leaves out, (cases, *dims): exact, or by mean field."""
@@ -181,13 +199,18 @@ class Run:
     ) -> LogPartition:
         """Log Z of the trained model: exact where enumeration is cheap, else by annealed importance sampling.
 
-        The base distribution of annealing has the means of the run's training data.
+        The base distribution of annealing has the means of the run's training data, where these can be opened again,
+        and otherwise the model's own fields.
         """
+        try:
+            means = data_means(self.machine, self.splits.train)
+        except Error:
+            means = None
         with progress_bar("annealed importance sampling", progress) as tick:
             return estimate_log_partition(
                 self.machine,
                 method,
-                data_means(self.machine, self.splits.train),
+                means,
                 chains=chains,
                 temperatures=temperatures,
                 seed=seed,
@@ -310,7 +333,7 @@ def resume_run(
 
 def _opened(trained: TrainedRun, model: Model) -> Run:
     info = read_info(trained.directory)
-    return Run(trained.directory, model, trained.parameters, info.seed, None)
+    return Run(trained.directory, model, trained.parameters, info.seed, trained.splits)
 
 
 def _model_of(directory: Path) -> Model:

@@ -49,7 +49,8 @@ def verify_command(file: Path, as_json: bool) -> None:
     """
     from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.driver import checked_model
-    from pgmdsl.compiler.prove import verdict_json, verdict_text, verify_checks
+    from pgmdsl.cli.verdicts import verdict_json, verdict_text
+    from pgmdsl.compiler.prove import verify_checks
 
     source = read_source(file)
     model, _ = checked_model(source, {})

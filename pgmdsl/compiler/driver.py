@@ -92,7 +92,9 @@ def show_stage(compiled: Compiled, stage: str) -> str:
         case "syntax":
             return pformat(compiled.model.file, width=110)
         case "model":
-            shown = {n: getattr(compiled.model, n) for n in ("name", "sizes", "layers", "edges", "parameters", "phases")}
+            shown = {
+                n: getattr(compiled.model, n) for n in ("name", "sizes", "layers", "edges", "parameters", "phases")
+            }
             return pformat(shown, width=110, sort_dicts=False)
         case "derivation":
             return pformat(compiled.derivation, width=110)

@@ -46,11 +46,12 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its directory, its parameters (arrays of the declared shapes), and its metrics by epoch."""
+    """A finished run: its directory, its parameters (arrays of the declared shapes), metrics by epoch, and its data."""
 
     directory: Path
     parameters: dict[str, Array]
     metrics: list[dict[str, Any]]
+    splits: Splits
 
 
 class Session:
@@ -90,7 +91,7 @@ class Session:
                     self.save(None)
             finally:
                 self.display.close()
-        return TrainedRun(self.directory, self.parameters, self._metrics())
+        return TrainedRun(self.directory, self.parameters, self._metrics(), self.splits)
 
     def _run_phase(self, phase: PhaseSpec) -> None:
         if phase.kind == "fit":

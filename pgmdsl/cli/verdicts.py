@@ -1,0 +1,52 @@
+"""How the verdicts of checks are shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgmdsl.compiler.prove import Verdict
+    from pgmdsl.grammar.source import Source
+
+
+def verdict_text(source: Source, verdict: Verdict) -> str:
+    """The status, title and place of a check in one line; below it what refutes it, or why it is not proved."""
+    line, column = source.line_column(verdict.span.start)
+    mark = " (as it should be)" if verdict.expected_refuted and verdict.passed else ""
+    lines = [f"{verdict.status + mark:<10} {verdict.title}  ({source.name}:{line}:{column})"]
+    if verdict.status != "proved":
+        lines.append(f"           {verdict.detail}")
+    lines.extend(f"           {difference}" for difference in verdict.differences)
+    if verdict.expected_refuted and not verdict.passed:
+        lines.append("           the file says that this is refuted, and it is not")
+    return "\n".join(lines)
+
+
+def verdict_json(source: Source, verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON values."""
+    line, column = source.line_column(verdict.span.start)
+    counterexample = None
+    if verdict.counterexample is not None:
+        counterexample = {k: _plain(v) for k, v in asdict(verdict.counterexample).items()}
+    return {
+        "title": verdict.title,
+        "status": verdict.status,
+        "passed": verdict.passed,
+        "expected_refuted": verdict.expected_refuted,
+        "detail": verdict.detail,
+        "points": verdict.points,
+        "counterexample": counterexample,
+        "differences": list(verdict.differences),
+        "line": line,
+        "column": column,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of any kind as floats, the rest as it is."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return float(value)

@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators import (
-    ais,
-    evaluate,
-    exact_log_partition,
-    exact_statistics,
-    log_partition,
-    reverse_ais,
-    score_cases,
-)
-from pgmdsl.runtime.estimators.ais import base_fields, schedule, summed_layers
-from pgmdsl.runtime.estimators.bound import Scores, mean_field_bound, summarise
-from pgmdsl.runtime.estimators.exact import log_sums, plan_enumeration
+from pgmdsl.runtime.estimators.ais import ais, base_fields, reverse_ais, schedule, summed_layers
+from pgmdsl.runtime.estimators.bound import Scores, evaluate, mean_field_bound, score_cases, summarise
+from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums, plan_enumeration
 from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.evaluation import estimate_log_partition
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[np.floating]
@@ -94,8 +86,6 @@ def test_refusal_names_the_cost_and_the_way_out(deep: Machine, chain: Machine) -
         exact_log_partition(deep, limit=2**12)
     with pytest.raises(Error, match=r"for each of 3 cases"):
         log_sums(chain, {"v": np.zeros((3, 4))}, limit=10)
-    with pytest.raises(Error, match="no method 'guess'"):
-        log_partition(chain, "guess")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cases", [1, 5, 40])
@@ -122,10 +112,24 @@ def test_many_cases_agree_with_one_by_one(chain: Machine, cases: int, monkeypatc
 
 def test_probabilities_of_all_visible_states_sum_to_one(chain: Machine) -> None:
     every = np.array(np.meshgrid(*[[0.0, 1.0]] * 4)).reshape(4, -1).T
-    scores = score_cases(chain, {"v": np.ascontiguousarray(every)}, log_partition(chain, "exact"))
+    scores = score_cases(chain, {"v": np.ascontiguousarray(every)}, estimate_log_partition(chain, "exact", None))
     assert scores.side == "exact"
     assert scores.method == "enumeration"
     assert np.exp(scores.values).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_a_part_of_the_model_and_doubled_inputs(chain: Machine) -> None:
+    part = Machine(chain.artifact, chain.kernels, chain.parameters, layers=("v", "h1"))
+    found = exact_statistics(part)
+    assert set(found.means) == {"v", "h1"}
+    weight, b, a = chain.p["W1"], chain.p["b_v"], chain.p["b_h1"]
+    every = np.array(np.meshgrid(*[[0.0, 1.0]] * 4)).reshape(4, -1).T
+    log_z = np.log(np.exp(every @ b + np.log(2 * np.cosh(every @ weight + a)).sum(1)).sum())
+    assert found.log_sum[0] == pytest.approx(log_z, abs=1e-12)
+    np.testing.assert_array_equal(found.products["W3"], 0)
+    doubled = Machine(chain.artifact, chain.kernels, chain.parameters, layers=("v", "h1"), scale={"h1": 2.0})
+    with pytest.raises(Error, match="doubled"):
+        exact_log_partition(doubled)
 
 
 # --- annealing --------------------------------------------------------------------------------------------
@@ -157,7 +161,7 @@ def agree(found: LogPartition, exact: float, most: float) -> None:
 
 
 def test_annealing_agrees_with_enumeration(deep: Machine) -> None:
-    exact = log_partition(deep, "auto")
+    exact = estimate_log_partition(deep, "auto", None)
     assert exact.method == "exact"
     assert exact.lower == exact.value == exact.upper
     means = {"v": np.linspace(0.001, 1, 60)}  # any base will do, and means of 0 and 1 are moved inside
@@ -221,7 +225,7 @@ def test_too_few_temperatures_carry_a_warning(deep: Machine) -> None:
 def test_figures_of_a_deep_model(deep: Machine) -> None:
     rng = np.random.default_rng(3)
     cases = {"v": rng.integers(0, 2, (50, 60)).astype(np.float32)}
-    log_z = log_partition(deep, "exact")
+    log_z = estimate_log_partition(deep, "exact", None)
     exact, lower = evaluate(deep, cases, log_z, bits="bits drawn once, seed 0")
     assert (exact.side, lower.side) == ("exact", "lower bound")
     assert lower.value < exact.value

@@ -214,8 +214,8 @@ def test_compiled(dtype: str) -> None:
     check_all(every_unit(), dtype, jit=True)
 
 
-@settings(RANDOM, max_examples=25)
-@given(random_models(limit=64))
+@settings(RANDOM, max_examples=15)
+@given(random_models(limit=32))
 def test_oracle_against_itself(model: RandomModel) -> None:
     """Completing the square against quadrature, and the gradient against finite differences."""
     real = sum(int(np.prod(layer.dims)) for layer in model.oracle.layers.values() if layer.unit == "gaussian")

@@ -12,7 +12,7 @@ times Z, posterior expectations, log Z, and the model's expectations.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,9 +147,13 @@ def log_sums(machine: Machine, clamped: Mapping[str, Array] | None = None, limit
         Error: The sum costs more than the limit, or does not close.
     """
     clamped = clamped or {}
-    plan = _affordable_plan(machine.artifact, clamped, limit)
-    total = np.full(_count(clamped), -np.inf)
-    for block in _blocks(machine, plan, clamped):
+    plan = _affordable_plan(machine, clamped, limit)
+    return _log_sums(_blocks(machine, plan, clamped), _count(clamped))
+
+
+def _log_sums(blocks: Iterable[_Block], cases: int) -> Doubles:
+    total = np.full(cases, -np.inf)
+    for block in blocks:
         if block.cases.stop - block.cases.start == len(block.log_weight):
             total[block.cases] = np.logaddexp(total[block.cases], block.log_weight)
         else:
@@ -181,13 +185,16 @@ def exact_statistics(
     """
     clamped = clamped or {}
     kernels, artifact = machine.kernels, machine.artifact
-    plan = _affordable_plan(artifact, clamped, limit)
-    log_sum = log_sums(machine, clamped, limit)
+    plan = _affordable_plan(machine, clamped, limit)
+    blocks: Iterable[_Block] | None = None
+    if _block_count(machine, plan, _count(clamped)) == 1:  # small enough to keep for the second pass
+        blocks = list(_blocks(machine, plan, clamped))
+    log_sum = _log_sums(blocks or _blocks(machine, plan, clamped), _count(clamped))
     share = np.ones(len(log_sum)) if weights is None else np.asarray(weights, np.float64)
     share = share / share.sum()
     means = {n: np.zeros((len(log_sum), artifact.layers[n].size)) for n in plan.enumerated + plan.closed}
     products = {n: np.zeros(p.shape) for n, p in machine.p.items() if artifact.parameters[n].kind == "weight"}
-    for block in _blocks(machine, plan, clamped):
+    for block in blocks or _blocks(machine, plan, clamped):
         weight = np.exp(block.log_weight - log_sum[block.cases])
         every = {**block.rows, **block.one}
         for name in plan.closed:
@@ -210,8 +217,14 @@ def _count(clamped: Mapping[str, Array]) -> int:
     return len(next(iter(clamped.values()))) if clamped else 1
 
 
-def _affordable_plan(artifact: Artifact, clamped: Mapping[str, Array], limit: int) -> EnumerationPlan:
-    plan = plan_enumeration(artifact, frozenset(clamped))
+def _affordable_plan(machine: Machine, clamped: Mapping[str, Array], limit: int) -> EnumerationPlan:
+    artifact = machine.artifact
+    if any(scale != 1 for scale in machine.scale.values()):
+        raise Error(
+            f"{artifact.name}: a machine with doubled inputs has no joint distribution: nothing of it is exact; "
+            f"train it with negative = cd(1) or pcd(1)"
+        )
+    plan = plan_enumeration(artifact, frozenset(clamped) | (artifact.layers.keys() - set(machine.layers)))
     cases = _count(clamped)
     if plan.cost(cases) > limit:
         power = f"2^{math.log2(plan.states):.0f}"
@@ -234,16 +247,26 @@ def _seconds(cost: int) -> str:
     return f"{max(1, round(10**log_seconds))} s"
 
 
+def _chunk(machine: Machine) -> int:
+    """Rows of a table."""
+    return max(1, ROW_BYTES // (16 * sum(layer.size for layer in machine.artifact.layers.values())))
+
+
+def _block_count(machine: Machine, plan: EnumerationPlan, cases: int) -> int:
+    """How many blocks there are in all."""
+    more, fewer = max(cases, plan.states), min(cases, plan.states)
+    return fewer * math.ceil(more / _chunk(machine))
+
+
 def _blocks(machine: Machine, plan: EnumerationPlan, clamped: Mapping[str, Array]) -> Iterator[_Block]:
     """Every case with every enumerated state, once: a table of the more numerous combined with each of the others."""
-    artifact, cases = machine.artifact, _count(clamped)
-    sizes = sum(layer.size for layer in artifact.layers.values())
-    chunk = max(1, ROW_BYTES // (16 * sizes))
+    artifact, cases, chunk = machine.artifact, _count(clamped), _chunk(machine)
     rows_are_cases = bool(clamped) and cases >= plan.states
-    for start in range(0, cases if rows_are_cases else plan.states, chunk):
-        stop = min(start + chunk, cases if rows_are_cases else plan.states)
+    rows = cases if rows_are_cases else plan.states
+    for start in range(0, rows, chunk):
+        stop = min(start + chunk, rows)
         if rows_are_cases:
-            table = _Rows(machine, plan, {n: s[start:stop] for n, s in clamped.items()})
+            table = _Rows(machine, plan, {n: s[start:stop] for n, s in clamped.items()}, stop - start)
             for number in range(plan.states):
                 one = enumerate_states(artifact, plan.enumerated, number, number + 1)
                 yield table.block(one, slice(start, stop))
@@ -256,12 +279,11 @@ def _blocks(machine: Machine, plan: EnumerationPlan, clamped: Mapping[str, Array
 class _Rows:
     """A table of joint states of some layers, with their scores and the fields that they send to closed layers."""
 
-    def __init__(self, machine: Machine, plan: EnumerationPlan, rows: dict[str, Array], count: int | None = None):
-        """`count` rows, for a table without layers."""
+    def __init__(self, machine: Machine, plan: EnumerationPlan, rows: dict[str, Array], count: int) -> None:
+        """`count` rows; a table may have no layers and one row."""
         self.machine, self.plan, self.rows = machine, plan, rows
-        self.count = _count(rows) if count is None else count
-        self.score = state_score(machine, rows, self.count)
-        self.fields = {n: machine.coupling(n, rows, self.count) for n in plan.closed}
+        self.score = state_score(machine, rows, count)
+        self.fields = {n: machine.coupling(n, rows, count) for n in plan.closed}
 
     def block(self, one: dict[str, Array], cases: slice) -> _Block:
         """The rows combined with one joint state of the other layers."""

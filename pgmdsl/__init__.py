@@ -14,7 +14,6 @@ from pgmdsl.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from pgmdsl.api import Model as Model
-    from pgmdsl.api import Run as Run
     from pgmdsl.api import compile as compile
     from pgmdsl.api import compile_text as compile_text
     from pgmdsl.api import load as load
@@ -23,10 +22,11 @@ if TYPE_CHECKING:
     from pgmdsl.api import train as train
     from pgmdsl.grammar.diagnostics import Error as Error
     from pgmdsl.grammar.diagnostics import ModelError as ModelError
+    from pgmdsl.run import Run as Run
 
-_API = ("Model", "Run", "compile", "compile_text", "load", "log_partition", "resume", "train")
+_API = ("Model", "compile", "compile_text", "load", "log_partition", "resume", "train")
 _ERRORS = ("Error", "ModelError")
-__all__ = ["Error", "Model", "ModelError", "Run", "__version__", *_API[2:]]  # noqa: PLE0604, RUF022
+__all__ = ["Error", "Model", "ModelError", "Run", "__version__", *_API[1:]]
 
 
 def __getattr__(name: str) -> Any:
@@ -39,6 +39,10 @@ def __getattr__(name: str) -> Any:
         from pgmdsl.grammar import diagnostics
 
         return getattr(diagnostics, name)
+    if name == "Run":
+        from pgmdsl.run import Run
+
+        return Run
     raise AttributeError(f"module 'pgmdsl' has no attribute {name!r}")
 
 

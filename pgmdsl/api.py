@@ -97,12 +97,12 @@ class Model:
     @property
     def energy(self) -> Formula:
         """The energy of a joint state, for symbolic sizes."""
-        return Formula(self.derivation.energy.right)
+        return Formula(self.derivation.energy.right, self._compiled.model)
 
     @property
     def conditionals(self) -> dict[str, ConditionalFormulas]:
         """Each layer's conditional given all other layers, per unit."""
-        return all_conditionals(self.derivation)
+        return all_conditionals(self.derivation, self._compiled.model)
 
     def checks(self) -> tuple[Verdict, ...]:
         """Every check of the file, decided: proved, refuted (with numbers and differing terms), or agrees."""

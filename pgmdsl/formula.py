@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgmdsl.grammar.format import format_expression
 
 if TYPE_CHECKING:
     from pgmdsl.compiler.derivation import Conditional, Derivation
+    from pgmdsl.compiler.model import Model
     from pgmdsl.grammar.syntax import Expression
 
 
@@ -17,6 +18,7 @@ class Formula:
     """A derived expression. `str()` is readable Unicode; `ebm` is the same in the language of model files."""
 
     expression: Expression
+    model: Model = field(repr=False)
 
     def __str__(self) -> str:
         """Readable Unicode."""
@@ -40,10 +42,10 @@ class Formula:
 
     @property
     def sympy(self) -> Any:
-        """The formula as a SymPy expression, to take anywhere."""
-        from pgmdsl.compiler.symbolic import to_sympy
+        """The formula as a SymPy expression, to take anywhere; indices count from 0 to D - 1."""
+        from pgmdsl.compiler.symbolic import shapes_of, to_sympy
 
-        return to_sympy(self.expression)
+        return to_sympy(self.expression, shapes_of(self.model))
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex}$"
@@ -79,7 +81,7 @@ class ConditionalFormulas:
         return f"$\\displaystyle {self.left.latex} = {self.formula.latex}$"
 
 
-def conditional_formulas(conditional: Conditional) -> ConditionalFormulas:
+def conditional_formulas(conditional: Conditional, model: Model) -> ConditionalFormulas:
     """A derived conditional, for users."""
     c = conditional
     return ConditionalFormulas(
@@ -87,15 +89,15 @@ def conditional_formulas(conditional: Conditional) -> ConditionalFormulas:
         family=c.family,
         indices=c.indices,
         given=c.given,
-        left=Formula(c.equation.left),
-        formula=Formula(c.equation.right),
-        field=Formula(c.field),
-        mean=Formula(c.mean),
-        deviation=None if c.deviation is None else Formula(c.deviation),
-        log_partition=Formula(c.log_partition),
+        left=Formula(c.equation.left, model),
+        formula=Formula(c.equation.right, model),
+        field=Formula(c.field, model),
+        mean=Formula(c.mean, model),
+        deviation=None if c.deviation is None else Formula(c.deviation, model),
+        log_partition=Formula(c.log_partition, model),
     )
 
 
-def all_conditionals(derivation: Derivation) -> dict[str, ConditionalFormulas]:
+def all_conditionals(derivation: Derivation, model: Model) -> dict[str, ConditionalFormulas]:
     """Every layer's conditional."""
-    return {name: conditional_formulas(c) for name, c in derivation.conditionals.items()}
+    return {name: conditional_formulas(c, model) for name, c in derivation.conditionals.items()}

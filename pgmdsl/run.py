@@ -339,8 +339,7 @@ def _opened(trained: TrainedRun, model: Model) -> Run:
 def _model_of(directory: Path) -> Model:
     """The model of a run, compiled again from its source: what the directory holds is never executed."""
     info = read_info(directory)
-    if info.dtype not in ("float32", "float64"):
-        raise Error(f"{directory}: state.json names the dtype {info.dtype!r}; the run is damaged")
+    dtype: DType = "float64" if info.dtype == "float64" else "float32"
     source = read_source(directory / "model.ebm")
-    compiled = compile_source(Source(info.source_name, source.text), info.sizes, info.dtype)
+    compiled = compile_source(Source(info.source_name, source.text), info.sizes, dtype)
     return Model(compiled, Path(info.base))

@@ -146,6 +146,10 @@ def test_train_load_and_use(model: pgmdsl.Model, cases: np.ndarray, tmp_path: Pa
         np.testing.assert_array_equal(loaded.parameters[name], value)
     samples = loaded.sample(7, 3, burn=5, thin=2)
     assert {n: x.shape for n, x in samples.items()} == {"v": (7, 3, 5), "h1": (7, 3, 4), "h2": (7, 3, 3)}
+    xarray = pytest.importorskip("xarray")
+    table = samples.to_xarray()
+    assert isinstance(table, xarray.Dataset)
+    assert table["v"].dims == ("chain", "draw", "v_0")
     score = loaded.score({"v": cases})
     assert score.shape == (60,)
     every = np.array(np.meshgrid(*[[0, 1]] * 5)).reshape(5, -1).T

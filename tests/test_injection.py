@@ -13,16 +13,20 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.source import Source
 
 EVIL = "__import__('os').system('touch pwned')"
-FRAME = 'model {model}(D = {size}, F = 2)\nvisible {v} : binary[D] bias {b}\nhidden h : binary[F]\n{v} -- h : {w}{tail}\n'
+FRAME = """model {model}(D = {size}, F = 2)
+visible {v} : binary[D] bias {b}
+hidden h : binary[F]
+{v} -- h : {w}{tail}
+"""
 GOOD = {"model": "M", "size": "3", "v": "v", "b": "b", "w": "W", "tail": ""}
 
 ATTEMPTS = [
-    {"model": f"M\"\"\"\n{EVIL}\n\"\"\""},
+    {"model": f'M"""\n{EVIL}\n"""'},
     {"model": "M\\n" + EVIL},
     {"v": "v;" + EVIL},
     {"v": "v\u2028import os"},
     {"b": "b=" + EVIL},
-    {"w": f"W # \"\"\"\n{EVIL}"},
+    {"w": f'W # """\n{EVIL}'},
     {"w": "W(init = " + EVIL + ")"},
     {"size": EVIL},
     {"size": "3 if " + EVIL + " else 4"},
@@ -30,7 +34,7 @@ ATTEMPTS = [
     {"tail": f'\ncheck "x": energy == {EVIL}'},
     {"tail": f'\ncheck "\\"\\"\\"{EVIL}": energy == 0'},
     {"tail": f'\ndata v {{ file = "{EVIL}" }}'},
-    {"tail": f'\n# """\n# {EVIL}\n# \'\'\''},
+    {"tail": f"\n# \"\"\"\n# {EVIL}\n# '''"},
     {"tail": f"\ntrain {{ fit {{ epochs = 1, rate = {EVIL} }} }}"},
     {"v": "exec"},
     {"v": "lambda"},

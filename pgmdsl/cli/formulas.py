@@ -47,9 +47,9 @@ def verify_command(file: Path, as_json: bool) -> None:
 
     Exit status 1 if a check is refuted (or one marked `refuted` is not).
     """
+    from pgmdsl.cli.verdicts import verdict_json, verdict_text
     from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.driver import checked_model
-    from pgmdsl.cli.verdicts import verdict_json, verdict_text
     from pgmdsl.compiler.prove import verify_checks
 
     source = read_source(file)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ RUN = click.argument("run", type=click.Path(path_type=Path))
 SWEEPS = click.option("--sweeps", default=50, show_default=True, help="Mean-field sweeps, where these are needed.")
 
 
-def _output(default: str) -> Any:
+def _output(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     text = f"A .npz file, one array a layer.  [default: RUN/{default}]"
     return click.option("-o", "--output", type=click.Path(path_type=Path), help=text)
 
@@ -184,7 +185,6 @@ def _clamped(run: Run, name: str, text: str) -> Any:
 
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    import io
 
     import numpy as np
 

@@ -206,8 +206,8 @@ class Model:
         if not machine.independent(free):
             pair = next(e.layers for e in machine.edges if set(e.layers) <= set(free))
             raise Error(
-                f"the free energy of {', '.join(observed)} does not close: {pair[0]} and {pair[1]} share an edge, so that "
-                f"the sum over both needs enumeration; give the state of one of them, or use the variational bound"
+                f"the free energy of {', '.join(observed)} does not close: {pair[0]} and {pair[1]} share an edge, so "
+                "that the sum over both needs enumeration; give the state of one of them, or use the variational bound"
             )
         return machine.free_energy(observed)
 

@@ -128,8 +128,8 @@ def _known_sizes(model: Model) -> dict[str, int]:
     if unknown:
         name = unknown[0]
         raise Error(
-            f"{model.source.name}: the size {name} has no value: give it one in the file ({name} = 100), on the command "
-            f"line (--set {name}=100), or name data for the layer that has it"
+            f"{model.source.name}: the size {name} has no value: give it one in the file ({name} = 100), on the "
+            f"command line (--set {name}=100), or name data for the layer that has it"
         )
     return {name: value for name, value in model.sizes.items() if value is not None}
 

@@ -1,7 +1,7 @@
 """Times one CD-1 update of a binary 784 x 500 RBM, with momentum and weight decay, against its peers.
 
 All run in this process in turn, with one thread each, on the same bits; a figure is the median over rounds, with the
-quartiles, and ratios are taken within a round. `products` is the update's five matrix products alone.
+quartiles, and ratios are taken within a round. `products` is what pgmdsl would need for its matrix products alone.
 
     python benchmarks/bench_cd1.py [--rounds 40] [--batch 100 500]
 
@@ -48,14 +48,14 @@ def compiled() -> Artifact:
     return compile_source(Source("rbm.ebm", MODEL), {}).artifact
 
 
-def pgmdsl_step(batch: int) -> Step:
-    """CD-1 as the runtime does it: kernels of the compiled model, buffers made once."""
+def pgmdsl_step(batch: int, *, all_of_it: bool = True) -> Step:
+    """CD-1 by the kernels of the compiled model, buffers made once; or its five matrix products alone."""
     k = load_kernels(compiled())
     real = np.float32
     p = {"W": initial_weights(), "b": np.zeros(VISIBLE, real), "a": np.zeros(HIDDEN, real)}
     speed, slope = ({n: np.zeros_like(x) for n, x in p.items()} for _ in range(2))
-    v, h, field_v = np.empty((batch, VISIBLE), real), np.empty((batch, HIDDEN), real), np.empty((batch, VISIBLE), real)
-    h_data, h_model, field_h = (np.empty((batch, HIDDEN), real) for _ in range(3))
+    v, field_v = (np.zeros((batch, VISIBLE), real) for _ in range(2))
+    h, h_data, h_model, field_h = (np.zeros((batch, HIDDEN), real) for _ in range(4))
     share = np.full(batch, 1 / batch, real)
     count = 0
 
@@ -77,22 +77,19 @@ def pgmdsl_step(batch: int) -> Step:
         for bias in ("a", "b"):
             k.momentum_step(p[bias], speed[bias], slope[bias], RATE, MOMENTUM, 0.0)
 
-    return step
+    def products(data: Matrix) -> None:
+        k.field["h"](p, {"v": data}, field_h)
+        k.field["v"](p, {"h": h}, field_v)
+        k.field["h"](p, {"v": v}, field_h)
+        k.weight_statistics["W"]({"v": data, "h": h_data}, 1 / batch, False, slope["W"])
+        k.weight_statistics["W"]({"v": v, "h": h_model}, -1 / batch, True, slope["W"])
+
+    return step if all_of_it else products
 
 
 def products_step(batch: int) -> Step:
     """The five matrix products, nothing else."""
-    w, slope = initial_weights(), np.empty((VISIBLE, HIDDEN), np.float32)
-    h, v = np.empty((batch, HIDDEN), np.float32), np.empty((batch, VISIBLE), np.float32)
-
-    def step(data: Matrix) -> None:
-        np.matmul(data, w, out=h)
-        np.matmul(h, w.T, out=v)
-        np.matmul(data, w, out=h)
-        np.matmul(data.T, h, out=slope)
-        np.matmul(data.T, h, out=slope)
-
-    return step
+    return pgmdsl_step(batch, all_of_it=False)
 
 
 def numpy_step(batch: int) -> Step:
@@ -237,7 +234,7 @@ def first_steps() -> tuple[float, float]:
 
 def print_environment() -> None:
     import numba
-    import scipy
+    import scipy.linalg
     from threadpoolctl import threadpool_info
 
     model = ""

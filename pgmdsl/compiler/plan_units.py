@@ -69,7 +69,7 @@ def plan_unit(unit: Unit) -> UnitPlan:
         statistic=statistic,
         state=state,
         energy=simplify(Binary("+", parse_expression(unit.base), parse_expression(unit.constant))),
-        own_factor=simplify(substitute(parse_expression(unit.own_field), "b", Number("1"))),
+        own_factor=substitute(parse_expression(unit.own_field), "b", Number("1")),
         log_partition=parse_expression(unit.log_partition),
         mean=parse_expression(unit.mean),
         field_of_mean=parse_expression(unit.field_of_mean),
@@ -93,11 +93,9 @@ def names_in(formula: Expression) -> frozenset[str]:
 
 
 def simplify(formula: Expression) -> Expression:
-    """The formula without `0 +`, `+ 0`, `1 *` and `* 1` at its top."""
+    """The formula without `0 +` and `+ 0` at its top."""
     match formula:
         case Binary("+", Number("0"), other) | Binary("+", other, Number("0")):
-            return simplify(other)
-        case Binary("*", Number("1"), other) | Binary("*", other, Number("1")):
             return simplify(other)
         case _:
             return formula

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgmdsl.version import VERSION as __version__
+from pgmdsl import version as _version
 
 if TYPE_CHECKING:
     from pgmdsl.api import Model as Model
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pgmdsl.grammar.diagnostics import Error as Error
     from pgmdsl.grammar.diagnostics import ModelError as ModelError
     from pgmdsl.run import Run as Run
+
+__version__ = _version.VERSION
 
 _API = ("Model", "compile", "compile_text", "load", "log_partition", "resume", "train")
 _ERRORS = ("Error", "ModelError")

@@ -235,7 +235,7 @@ class Model:
 def log_partition(
     model: Model,
     params: Parameters,
-    method: Literal["exact", "ais"] = "exact",
+    method: Literal["auto", "exact", "ais", "reverse_ais"] = "exact",
     *,
     chains: int = 100,
     temperatures: int = 10_000,
@@ -247,7 +247,8 @@ def log_partition(
     Args:
         model: The model.
         params: Its parameters.
-        method: "exact" enumerates the cheapest set of layers; "ais" is annealed importance sampling.
+        method: "exact" enumerates the cheapest set of layers; "ais" is annealed importance sampling, "reverse_ais" the
+            same from the model to the base; "auto" enumerates where that takes seconds and anneals otherwise.
         chains: Of annealed importance sampling.
         temperatures: Of annealed importance sampling.
         seed: Of annealed importance sampling.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgmdsl.run import Run
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
+METHODS = ["auto", "exact", "ais", "reverse_ais"]
 SWEEPS = click.option("--sweeps", default=50, show_default=True, help="Mean-field sweeps, where these are needed.")
 
 
@@ -125,7 +126,7 @@ def reconstruct_command(
 def eval_command(
     run: Path,
     data: tuple[str, ...],
-    method: Literal["auto", "exact", "ais"],
+    method: Literal["auto", "exact", "ais", "reverse_ais"],
     chains: int,
     temperatures: int,
     seed: int,

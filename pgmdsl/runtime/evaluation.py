@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.data import Data
-from pgmdsl.runtime.estimators.ais import Progress, ais
+from pgmdsl.runtime.estimators.ais import Progress, ais, reverse_ais
 from pgmdsl.runtime.estimators.bound import evaluate
 from pgmdsl.runtime.estimators.exact import exact_log_partition, plan_enumeration
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
@@ -18,7 +18,7 @@ from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[Any]
-Method = Literal["auto", "exact", "ais"]
+Method = Literal["auto", "exact", "ais", "reverse_ais"]
 CHEAP = 2**31  # unit evaluations of an exact log Z that "auto" prefers to annealing: some seconds
 
 
@@ -36,21 +36,22 @@ def estimate_log_partition(
 
     Args:
         machine: The model with its parameters.
-        method: "auto", "exact" or "ais".
+        method: "auto", "exact", "ais", or "reverse_ais" (from the last states of a forward run).
         data_means: Mean statistics (size,) of the visible layers, which set the base distribution of annealing.
         chains: Of annealing.
         temperatures: Of annealing.
         seed: Of annealing.
         progress: Called with (steps done, steps).
     """
-    if method not in ("auto", "exact", "ais"):
-        raise Error(f"there is no method {method!r} for log Z: the methods are auto, exact and ais")
+    if method not in get_args(Method):
+        raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
     with one_blas_thread():
         if method == "exact" or (method == "auto" and _enumerable(machine)):
             start = time.perf_counter()
             value = exact_log_partition(machine)
             return LogPartition(value, 0.0, value, value, "exact", time.perf_counter() - start)
-        return ais(
+        anneal = reverse_ais if method == "reverse_ais" else ais
+        return anneal(
             machine, temperatures=temperatures, chains=chains, seed=seed, data_means=data_means, progress=progress
         )
 

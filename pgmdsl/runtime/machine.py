@@ -52,6 +52,7 @@ class Machine:
         self.edges = tuple(e for e in artifact.edges if set(e.layers) <= set(self.layers))
         self.dtype = np.dtype(artifact.dtype)
         self.p = {name: self._flat(name, array) for name, array in parameters.items()}
+        self._buffers: State = {}
         self.own = {n: np.zeros(artifact.layers[n].size, self.dtype) for n in self.layers}
         self.refresh()
 
@@ -155,10 +156,25 @@ class Machine:
         Each block's update is exact given the others, so that the bound never falls. Afterwards `fields` holds the
         coupling field of each latent layer's mean.
         """
+        latent = {n: s[n] for n in self.layers if n not in clamped}
         self.bottom_up(s, fields, clamped)
-        held = frozenset(clamped)
-        for _ in range(sweeps):
-            self.kernels.mean_field_sweep(self.p, s, self.own, self.scale, fields, held)
+        sent = self._sent({n: s[n] for n in self.layers if n in clamped}, latent)
+        for name in (n for _ in range(sweeps) for block in self.blocks for n in block if n in latent):
+            self.kernels.field[name](self.p, latent, fields[name])
+            if name in sent:
+                fields[name] += sent[name]
+            self.mean(name, fields[name], s[name])
+
+    def _sent(self, observed: State, latent: State) -> State:
+        """What observed layers send to latent ones, which is the same in every sweep; in buffers of our own."""
+        out = {}
+        for name, x in latent.items():
+            if self.neighbours(name) & observed.keys():
+                if name not in self._buffers or len(self._buffers[name]) < len(x):
+                    self._buffers[name] = np.zeros_like(x)
+                out[name] = self._buffers[name][: len(x)]
+                self.kernels.field[name](self.p, observed, out[name])
+        return out
 
     def infer(self, s: State, fields: State, clamped: Collection[str], sweeps: int = 10) -> None:
         """Posterior means of the latent layers: exact where these are independent, else by mean field."""
@@ -184,5 +200,5 @@ class Machine:
         base = np.zeros(cases)
         constants = {n: np.zeros((cases, len(self.own[n])), self.dtype) for n in self.layers if n not in s}
         for name, x in {**constants, **s}.items():  # at statistic 0 there remains what own fields leave out
-            self.kernels.base_energy[name](self.p, {name: x}, base)
+            self.kernels.base_energy[name](self.p, x, base)
         return base - total

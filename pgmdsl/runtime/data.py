@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from pgmdsl.runtime.readers import read_array, split_file
 
 Array = NDArray[Any]
 Given = Any  # an array of states, a path (with :key), or a DataSpec
+Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 _SPLIT = 20090416  # seed of the order by which fractions are split off: the same for every run
 
 
@@ -44,6 +45,7 @@ class Data:
     columns: Mapping[str, Column]
     rows: NDArray[np.int64]
     weights: NDArray[np.float64] | None
+    _moments: dict[str, Moments] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def cases(self) -> int:
@@ -72,8 +74,13 @@ class Data:
         """The weights of some cases: ones when there are none."""
         return np.ones(len(cases)) if self.weights is None else self.weights[cases]
 
-    def moments(self, layer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weighted mean and variance of a layer's expected states, each (size,), in float64 by chunks."""
+    def moments(self, layer: str) -> Moments:
+        """Weighted mean and variance of a layer's expected states, each (size,), in float64; computed once."""
+        if layer not in self._moments:
+            self._moments[layer] = self._measure(layer)
+        return self._moments[layer]
+
+    def _measure(self, layer: str) -> Moments:
         column = self.columns[layer]
         total, mean = 0.0, np.zeros(column.layer.size)
         square = np.zeros(column.layer.size)

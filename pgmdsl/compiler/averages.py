@@ -17,7 +17,7 @@ from pgmdsl.compiler.units import Finite, OneHot, Real
 
 POINTS = 3
 NODES = 20  # of the quadrature of each real unit
-MOST_STATES = 20_000
+MOST_STATES = 2_000
 CASES = 3  # of the data
 
 States = Mapping[tuple[str, tuple[int, ...]], float]

@@ -103,6 +103,8 @@ class Reader:
     def _function(self, function: str, arguments: tuple[Expression, ...], bound: Mapping[str, str]) -> Poly:
         algebra = self.algebra
         match function, arguments:
+            case "log", (argument,):
+                return self._log(argument, bound)
             case "d", (body, Index(name, indices)):
                 return algebra.derivative(self.read(body, bound), name, self._indices(name, indices, bound))
             case _, (argument,):
@@ -112,8 +114,6 @@ class Reader:
         match function:
             case "exp":
                 return algebra.exp(inner)
-            case "log":
-                return algebra.log(inner)
             case "sqrt":
                 return algebra.power(inner, HALF)
             case "sigmoid":
@@ -132,6 +132,8 @@ class Reader:
     def _generated(self, function: str, body: Expression, generator: Generator, bound: Mapping[str, str]) -> Poly:
         """`sum(...)`, `prod(...)` and `softmax(... for q at k)`."""
         algebra = self.algebra
+        if function == "prod":
+            return algebra.exp(self._log(Call(function, (body,), generator=generator), bound))
         fresh = {name: algebra.fresh() for name in generator.names}
         inside = {**bound, **fresh}
         poly = self.read(body, inside)
@@ -144,17 +146,35 @@ class Reader:
                 whole = algebra.bind(algebra.exp(poly), index, self.ranges[index])
                 above = algebra.exp(algebra.substitute(poly, {index: entry}))
                 return algebra.multiply(above, algebra.inverse(whole))
-            case "prod", None:
-                poly = algebra.log(poly)
             case "sum", None:
-                pass
+                return self._bound(poly, generator, fresh, inside)
             case _:
                 raise NoProofError("a form without a normal form")
+
+    def _bound(self, poly: Poly, generator: Generator, fresh: Mapping[str, str], inside: Mapping[str, str]) -> Poly:
+        """The sum over a generator's indices, where its condition holds."""
         if generator.condition is not None:
-            poly = algebra.multiply(poly, self._condition(generator.condition, inside))
+            poly = self.algebra.multiply(poly, self._condition(generator.condition, inside))
         for index in fresh.values():
-            poly = algebra.bind(poly, index, self.ranges[index])
-        return algebra.exp(poly) if function == "prod" else poly
+            poly = self.algebra.bind(poly, index, self.ranges[index])
+        return poly
+
+    def _log(self, node: Expression, bound: Mapping[str, str]) -> Poly:
+        """The logarithm of a formula, by the factors it is written in where each is shown to be positive."""
+        match node:
+            case Binary("*" | "/" as op, left, right):
+                first, second = self._log(left, bound), self._log(right, bound)
+                return add(first, second) if op == "*" else subtract(first, second)
+            case Binary("^", base, exponent):
+                return self.algebra.multiply(self.read(exponent, bound), self._log(base, bound))
+            case Call("exp", (argument,), generator=None):
+                return self.read(argument, bound)
+            case Call("prod", (body,), generator=Generator() as generator):
+                fresh = {name: self.algebra.fresh() for name in generator.names}
+                inside = {**bound, **fresh}
+                return self._bound(self._log(body, inside), generator, fresh, inside)
+            case _:
+                return self.algebra.log(self.read(node, bound))
 
 
 def logistic(algebra: Algebra, field: Poly) -> Poly:

@@ -1,0 +1,54 @@
+"""The README's transcripts come out again, and its Python runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgmdsl.cli import main as cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """The fenced blocks after a comment `<!-- kind: name -->`: name and text."""
+    pattern = rf"<!-- {kind}(?:: (\S+))? -->\n```\w*\n(.*?)```"
+    return re.findall(pattern, README, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the examples and the README's own model files, to run its commands in."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name, text in blocks("file"):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", [text for _, text in blocks("transcript")])
+def test_transcript(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    command, _, expected = text.partition("\n")
+    assert command.startswith("$ pgmc ")
+    monkeypatch.setattr(sys, "argv", command.removeprefix("$ ").split())
+    with pytest.raises(SystemExit):
+        cli.main()
+    out, err = capfd.readouterr()
+    assert (err + out).rstrip() == expected.rstrip()
+
+
+def test_python(folder: Path) -> None:
+    ((_, text),) = blocks("python")
+    exec(compile(text, "README.md", "exec"), {})
+
+
+def test_the_two_commands_are_there() -> None:
+    ((_, main),) = blocks("main")
+    ((_, tests),) = blocks("tests")
+    assert "pgmc train examples/dbm.ebm" in main
+    assert "pytest" in tests

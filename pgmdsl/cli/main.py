@@ -72,8 +72,8 @@ def main() -> None:
     except click.ClickException as problem:
         problem.show()
         code = 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        click.echo(str(stop.__cause__ or stop) or "interrupted", err=True)
         code = 130
     except Error as problem:
         click.echo(str(problem), err=True)

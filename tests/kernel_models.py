@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.check import check_model
-from pgmdsl.compiler.derivation import Contribution, Derivation
+from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels
@@ -54,20 +53,10 @@ def checked(text: str) -> Model:
     return model
 
 
-def derivation_of(model: Model) -> Derivation:
-    """The contributions read off the edges: all that the plan needs of a derivation."""
-    contributions: dict[str, list[Contribution]] = {name: [] for name in model.layers}
-    for edge in model.edges:
-        a, b = edge.layers
-        contributions[a].append(Contribution(edge.weight, b, True, Fraction(1)))
-        contributions[b].append(Contribution(edge.weight, a, False, Fraction(1)))
-    return cast(Derivation, SimpleNamespace(contributions=contributions))
-
-
 def planned(text: str, dtype: Dtype = "float32") -> KernelPlan:
     model = checked(text)
     sizes = {name: value for name, value in model.sizes.items() if value is not None}
-    return plan_kernels(model, derivation_of(model), sizes, dtype, "0123abcd")
+    return plan_kernels(model, derive_model(model), sizes, dtype, "0123abcd")
 
 
 def loaded(text: str, dtype: Dtype = "float32") -> Kernels:

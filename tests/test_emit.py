@@ -114,13 +114,14 @@ def test_texts_and_comments_of_a_file_do_not_reach_the_source():
 
 
 def test_a_digest_that_is_not_hexadecimal_is_refused():
-    from kernel_models import checked, derivation_of
+    from kernel_models import checked
 
+    from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.plan import plan_kernels
 
     model = checked(RBM)
     with pytest.raises(ValueError, match="hexadecimal"):
-        plan_kernels(model, derivation_of(model), {"D": 5, "F": 3}, "float32", '"""\nimport os')
+        plan_kernels(model, derive_model(model), {"D": 5, "F": 3}, "float32", '"""\nimport os')
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def well_formed_mutants(name: str) -> Iterator[CheckDeclaration]:
 
 def judge(name: str, mutant: CheckDeclaration) -> str:
     """How the mutant ends, after comparing the verdict with what the plain evaluation says."""
-    model, fields = fields_of(name)
+    _, fields = fields_of(name)
     verdict = verify_check(fields, mutant)
     shown = f"{name}: {format_expression(mutant.left)} == {format_expression(mutant.right)}: {verdict.detail}"
     different = any(differs(model_of(name, choice), mutant, seed=choice) for choice in (0, 1))

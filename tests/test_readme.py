@@ -32,7 +32,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("text", [text for _, text in blocks("transcript")])
-def test_transcript(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_transcript(
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     command, _, expected = text.partition("\n")
     assert command.startswith("$ pgmc ")
     monkeypatch.setattr(sys, "argv", command.removeprefix("$ ").split())

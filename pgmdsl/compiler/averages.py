@@ -12,7 +12,7 @@ from pgmdsl.compiler.derive import derive_conditional, derive_energy
 from pgmdsl.compiler.energy import Fields
 from pgmdsl.compiler.model import Layer, Model
 from pgmdsl.compiler.numeric import Floats, Function, Indices, Point, compiled
-from pgmdsl.compiler.refute import Entries, Trial, array_shapes, small_sizes
+from pgmdsl.compiler.refute import Entries, Trial, array_shapes, fits, small_sizes
 from pgmdsl.compiler.units import Finite, OneHot, Real
 
 POINTS = 3
@@ -28,18 +28,22 @@ def average_trials(fields: Fields) -> Iterator[Trial]:
     """Random points at which averages can be taken, the model being small enough; none if it cannot be made so."""
     model = fields.symbols.model
     for number in range(POINTS):
-        for least in (2, 1):
-            sizes = small_sizes(model, number, least)
-            if sizes is not None and states_of(model, array_shapes(model, sizes)) <= MOST_STATES:
-                break
-        else:
-            sizes = dict.fromkeys(model.sizes, 1)
-            if states_of(model, array_shapes(model, sizes)) > MOST_STATES:
-                return
+        sizes = _sizes(model, number)
+        if sizes is None:
+            return
         shapes = array_shapes(model, sizes)
         entries = Entries(model, shapes, number, (), float, spread=0.6)
         average = Averages(fields, Point(sizes, shapes, entries), number)
         yield Trial(Point(sizes, shapes, entries, average), Floats(), 1e-6)
+
+
+def _sizes(model: Model, number: int) -> dict[str, int] | None:
+    """Sizes at which the model has few enough states, all different if possible."""
+    equal = (dict.fromkeys(model.sizes, value) for value in (2, 1))
+    for sizes in (small_sizes(model, number, 2, 0), small_sizes(model, number, 1, 0), *equal):
+        if sizes is not None and fits(model, sizes) and states_of(model, array_shapes(model, sizes)) <= MOST_STATES:
+            return sizes
+    return None
 
 
 def states_of(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from pprint import pformat
+from textwrap import wrap
 
 from pgmdsl.compiler.emit_layers import emit_layer, emit_sweeps, emit_weight
 from pgmdsl.compiler.emit_primitives import embed_primitives
@@ -28,7 +29,7 @@ def emit_kernels(plan: KernelPlan) -> str:
     """The source of the generated file. Raises `Error` where two layers' functions would have one name."""
     sections = [_section(f"Unit type {unit.name}", emit_unit(unit)) for unit in plan.units.values()]
     sections += [_layer_section(layer, plan) for layer in plan.layers.values()]
-    weights = "\n".join(emit_weight(weight) for weight in plan.weights.values())
+    weights = "\n\n".join(emit_weight(weight) for weight in plan.weights.values())
     sections.append(_section("Statistics of the weights", weights))
     sections.append(_section("Structure and sweeps", _tables(plan) + emit_sweeps(plan)))
     body = _CONSTANTS + "\n\n" + "\n\n".join(sections)
@@ -55,7 +56,9 @@ from __future__ import annotations
 
 
 def _layer_section(layer: LayerPlan, plan: KernelPlan) -> str:
-    return _section(f"Layer {layer.name}: {layer.size} {layer.unit}", emit_layer(layer, plan.units[layer.unit]))
+    title = f"Layer {layer.name}: {layer.size} {layer.unit}"
+    equation = wrap(layer.equation, 117, initial_indent="# ", subsequent_indent="#   ", break_long_words=False)
+    return _section(title, "\n".join(equation) + "\n" + emit_layer(layer, plan.units[layer.unit]))
 
 
 def _section(title: str, text: str) -> str:

@@ -13,6 +13,7 @@ from pgmdsl.compiler.graph import gibbs_blocks
 from pgmdsl.compiler.model import Layer, Model
 from pgmdsl.compiler.plan_units import Categorical, Normal, Sampler, TwoPoint, UnitPlan, log_odds, plan_unit
 from pgmdsl.compiler.typeset import unicode_text
+from pgmdsl.grammar.format import format_expression
 from pgmdsl.version import VERSION
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -37,7 +38,8 @@ class Contraction:
 class LayerPlan:
     """A layer's kernels: its unit type, the products that make its field, and the parameters it reads.
 
-    `size` counts the entries of its statistic, `states` those of one site (K for one-hot layers, else 1).
+    `size` counts the entries of its statistic, `states` those of one site (K for one-hot layers, else 1);
+    `equation` is the conditional of one unit, in the language of model files.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LayerPlan:
     bias: str | None
     sigma: str | None
     contractions: tuple[Contraction, ...]
+    equation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ def show_plan(plan: KernelPlan) -> str:
         lines.append("")
     for layer in plan.layers.values():
         lines.append(f"layer {layer.name}: {layer.unit}, size {layer.size}, bias {layer.bias}, sigma {layer.sigma}")
+        lines.append(f"  {layer.equation}")
         lines += [f"  field += {product_text(c)}    {c.shape[0]} x {c.shape[1]}" for c in layer.contractions]
     lines.append("")
     for weight in plan.weights.values():
@@ -162,6 +166,7 @@ def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], siz
         contractions.append(
             Contraction(identifier(c.weight), identifier(c.neighbour), c.transposed, float(c.coefficient), shape)
         )
+    equation = derivation.conditionals[layer.name].equation
     return LayerPlan(
         name=identifier(layer.name),
         role=layer.role,
@@ -171,6 +176,7 @@ def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], siz
         bias=None if layer.bias is None else identifier(layer.bias),
         sigma=None if layer.sigma is None else identifier(layer.sigma),
         contractions=tuple(contractions),
+        equation=f"{format_expression(equation.left)} == {format_expression(equation.right)}",
     )
 
 

@@ -89,19 +89,23 @@ def state_trials(model: Model, means: Sequence[str]) -> Iterator[Trial]:
         yield Trial(Point(sizes, shapes, entries), arithmetic, 1e-25 if few else 1e-9)
 
 
-def small_sizes(model: Model, number: int, least: int = 2) -> dict[str, int] | None:
-    """Small values for the model's sizes, all different, for which every axis has a whole positive length."""
+def small_sizes(model: Model, number: int, least: int = 2, spare: int = 2) -> dict[str, int] | None:
+    """Small values for the model's sizes, all different, for which every axis has a whole positive length.
+
+    As `number` counts up, each size takes `spare` more values than there are sizes, so that odd and even ones occur.
+    """
     names = sorted(model.sizes)
-    for more in range(40):
+    for more in range(spare, 40):
         values = list(range(least, least + len(names) + more))
-        random.Random(f"{number} {more}").shuffle(values)
-        sizes = dict(zip(names, values, strict=False))
-        if _fits(model, sizes):
+        turn = number % max(1, len(values))
+        sizes = dict(zip(names, values[turn:] + values[:turn], strict=False))
+        if fits(model, sizes):
             return sizes
     return None
 
 
-def _fits(model: Model, sizes: Mapping[str, int]) -> bool:
+def fits(model: Model, sizes: Mapping[str, int]) -> bool:
+    """Whether every axis has a whole positive length."""
     lengths = [size.evaluate(sizes) for layer in model.layers.values() for size in layer.dims]
     return all(length >= 1 and length.denominator == 1 for length in lengths)
 

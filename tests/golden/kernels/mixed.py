@@ -610,6 +610,8 @@ def spin_add_changes(field, own0, scale0, own1, scale1, out):
 
 
 # --- Layer v: 6 gaussian -----------------------------------------------------------------------------------------
+# p(v[i,j] | h, z) == normal(b[i,j] + sigma_v[i,j]*sum(W[i,j,m]*h[m] for m) + sigma_v[i,j]*sum(W[i,j,m]*z[m] for m),
+#   sigma_v[i,j])
 
 def field_v(p, s, out):
     """Coupling field of v: s(h) W' + s(z) W'; absent layers send nothing."""
@@ -671,6 +673,7 @@ def state_v(p, s):
 
 
 # --- Layer y: 6 softmax ------------------------------------------------------------------------------------------
+# p(y[k] = l | h, z) == softmax(c[k,q] + sum(U[m,k,q]*h[m] for m) + sum(U[n,k,q]*z[n] for n) for q at l)
 
 def field_y(p, s, out):
     """Coupling field of y: s(h) U + s(z) U; absent layers send nothing."""
@@ -731,6 +734,8 @@ def state_y(p, s):
 
 
 # --- Layer h: 4 binary -------------------------------------------------------------------------------------------
+# p(h[m] = 1 | v, y, z) == sigmoid(a[m] + sum(W[i,j,m]*v[i,j]/sigma_v[i,j] for i, j) + sum(U[m,k,l]*y[k,l] for k, l)
+#   + sum(J[m,n]*z[n] for n))
 
 def field_h(p, s, out):
     """Coupling field of h: s(v) W + s(y) U' + s(z) J'; absent layers send nothing."""
@@ -794,6 +799,8 @@ def state_h(p, s):
 
 
 # --- Layer z: 4 spin ---------------------------------------------------------------------------------------------
+# p(z[n] = 1 | v, y, h) == sigmoid(2*(sum(W[i,j,n]*v[i,j]/sigma_v[i,j] for i, j) + sum(U[n,k,l]*y[k,l] for k, l) +
+#   sum(J[m,n]*h[m] for m)))
 
 def field_z(p, s, out):
     """Coupling field of z: s(v) W + s(y) U' + s(h) J; absent layers send nothing."""
@@ -868,6 +875,7 @@ def weight_statistics_W(s, scale, add, out):
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
+
 def weight_statistics_U(s, scale, add, out):
     """out = scale * (s(h)' s(y) + s(z)' s(y)), plus out if `add`; uses with an absent layer are left out."""
     beta = 1.0 if add else 0.0
@@ -879,6 +887,7 @@ def weight_statistics_U(s, scale, add, out):
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
+
 def weight_statistics_J(s, scale, add, out):
     """out = scale * (s(h)' s(z)), plus out if `add`; uses with an absent layer are left out."""
     beta = 1.0 if add else 0.0

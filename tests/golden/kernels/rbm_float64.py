@@ -287,6 +287,7 @@ def binary_add_changes(field, own0, scale0, own1, scale1, out):
 
 
 # --- Layer v: 5 binary -------------------------------------------------------------------------------------------
+# p(v[i] = 1 | h) == sigmoid(b[i] + sum(W[i,j]*h[j] for j))
 
 def field_v(p, s, out):
     """Coupling field of v: s(h) W'; absent layers send nothing."""
@@ -344,6 +345,7 @@ def state_v(p, s):
 
 
 # --- Layer h: 3 binary -------------------------------------------------------------------------------------------
+# p(h[j] = 1 | v) == sigmoid(a[j] + sum(W[i,j]*v[i] for i))
 
 def field_h(p, s, out):
     """Coupling field of h: s(v) W; absent layers send nothing."""

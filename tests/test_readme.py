@@ -44,7 +44,8 @@ def test_transcript(
     assert (err + out).rstrip() == expected.rstrip()
 
 
-def test_python(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_python() -> None:
     ((_, text),) = blocks("python")
     exec(compile(text, "README.md", "exec"), {})
 

@@ -127,6 +127,7 @@ class Run:
         thin: int = 10,
         clamp: Mapping[str, Array] | None = None,
         seed: int = 0,
+        progress: bool = False,
     ) -> Samples:
         """Samples by block Gibbs, (chains, draws, *dims) by layer.
 
@@ -137,8 +138,12 @@ class Run:
             thin: Sweeps between two.
             clamp: States that are held fixed: by layer one case, or one for each chain.
             seed: Of all draws.
+            progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
-        drawn = draw_samples(self.machine, chains=chains, draws=draws, burn=burn, thin=thin, clamp=clamp, seed=seed)
+        with progress_bar("sampling", progress) as tick:
+            drawn = draw_samples(
+                self.machine, chains=chains, draws=draws, burn=burn, thin=thin, clamp=clamp, seed=seed, progress=tick
+            )
         return Samples(drawn)
 
     def infer(self, data: Mapping[str, Array], sweeps: int = 50) -> dict[str, Array]:
@@ -250,14 +255,14 @@ class Run:
                 return path
         return None
 
-    def draw_pictures(self, folder: Path | None = None) -> dict[str, Path]:
+    def draw_pictures(self, folder: Path | None = None, progress: bool = False) -> dict[str, Path]:
         """Samples, filters and training curves as PNG files; returns their paths by what they show."""
         from pgmdsl.runtime.plots import curves, filter_sheet
 
         folder = folder or self.directory
         folder.mkdir(parents=True, exist_ok=True)
         out: dict[str, Path] = {}
-        samples = self.sample(100, seed=self.seed)
+        samples = self.sample(100, seed=self.seed, progress=progress)
         means = {n: self.model.mean(n, self.parameters, {m: x[:, 0] for m, x in samples.items()}) for n in samples}
         if path := self.draw_samples_sheet(means, folder / "samples.png"):
             out["samples"] = path

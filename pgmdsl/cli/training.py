@@ -81,7 +81,7 @@ def finish(run: Run, no_eval: bool, as_json: bool) -> None:
     """Print the figures of a finished run, and where the run, its sample sheet and its curves are."""
     from pgmdsl.cli.show import print_figures
 
-    pictures = run.draw_pictures()
+    pictures = run.draw_pictures(progress=not as_json)
     evaluation = None if no_eval else run.evaluation(progress=True)
     if as_json:
         answer = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}

@@ -54,7 +54,7 @@ def sample_command(
 
     loaded = load_run(run)
     held = {name: _clamped(loaded, name, text) for name, text in parse_pairs(clamp, "--clamp").items()}
-    samples = loaded.sample(chains, draws, burn=burn, thin=thin, clamp=held, seed=seed)
+    samples = loaded.sample(chains, draws, burn=burn, thin=thin, clamp=held, seed=seed, progress=not as_json)
     path = output or run / "samples.npz"
     _save(path, samples)
     sheet = loaded.draw_samples_sheet(samples, path.with_suffix(".png"))
@@ -162,7 +162,7 @@ def plot_command(run: Path, output: Path | None) -> None:
     """Draw a run's filters, samples and training curves."""
     from pgmdsl.run import load_run
 
-    for name, path in load_run(run).draw_pictures(output).items():
+    for name, path in load_run(run).draw_pictures(output, progress=True).items():
         click.echo(f"{name:<8} {path}")
 
 

@@ -5,7 +5,7 @@ Arrays are of states, (cases, *dims) by layer; softmax layers one-hot, or on the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from pgmdsl.runtime.random import stream_key
 Array = NDArray[Any]
 
 CASES = 4096  # inferred at a time
+SWEEPS = 20  # of sampling, from one word of progress to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def draw_samples(
     clamp: Mapping[str, Any] | None = None,
     starts: Mapping[str, Any] | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Array]:
     """States of all layers from chains of block Gibbs sweeps.
 
@@ -93,6 +95,7 @@ def draw_samples(
         starts: Statistics (chains, size) that chains start from, of some layers; the others start from their own
             fields alone.
         seed: Of all draws.
+        progress: Called with (sweeps done, sweeps) now and then.
 
     Returns:
         (chains, draws, *dims) by layer.
@@ -114,8 +117,15 @@ def draw_samples(
                 machine.sample(name, fields[name], stream_key(seed, "start", name), s[name])
             else:
                 s[name][:] = start
+        done, sweeps = 0, burn + (draws - 1) * thin
         for draw in range(draws):
-            machine.gibbs(s, fields, thin if draw else burn, seed, ("sample", draw), held)
+            target = burn + draw * thin
+            while done < target:
+                some = min(SWEEPS, target - done)
+                machine.gibbs(s, fields, some, seed, ("sample", done), held)
+                done += some
+                if progress is not None:
+                    progress(done, sweeps)
             for name, x in to_states(machine, s).items():
                 out[name][:, draw] = x
     return out

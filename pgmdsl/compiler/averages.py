@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -12,52 +12,88 @@ from pgmdsl.compiler.derive import derive_conditional, derive_energy
 from pgmdsl.compiler.energy import Fields
 from pgmdsl.compiler.model import Layer, Model
 from pgmdsl.compiler.numeric import Floats, Function, Indices, Point, compiled
-from pgmdsl.compiler.refute import Entries, Trial, array_shapes, fits, small_sizes
+from pgmdsl.compiler.refute import MOST_COST, Entries, Trial, array_shapes, fits, small_sizes
 from pgmdsl.compiler.units import Finite, OneHot, Real
+from pgmdsl.grammar.syntax import Binary, Call, Expression, Index, Negate, Number
+from pgmdsl.grammar.walk import children
 
-POINTS = 3
-NODES = 20  # of the quadrature of each real unit
+POINTS = 4
 MOST_STATES = 2_000
-CASES = 3  # of the data
+CASES = 6  # of the data
 
 States = Mapping[tuple[str, tuple[int, ...]], float]
 Case = tuple[float, Point]  # a weight, and a point with all states
 
 
-def average_trials(fields: Fields) -> Iterator[Trial]:
-    """Random points at which averages can be taken, the model being small enough; none if it cannot be made so."""
+def average_trials(fields: Fields, sides: Sequence[Expression]) -> Iterator[Trial]:
+    """Random points at which averages can be taken, the model being small enough; none if it cannot be made so.
+
+    `sides` are the formulas to be evaluated: how they hold real states decides on the quadrature.
+    """
     model = fields.symbols.model
+    real = frozenset(layer.name for layer in model.layers.values() if isinstance(layer.unit.support, Real))
+    nodes = _nodes_for([degree(side, real) for side in sides])
     for number in range(POINTS):
-        sizes = _sizes(model, number)
+        sizes = _sizes(model, number, nodes)
         if sizes is None:
             return
         shapes = array_shapes(model, sizes)
         entries = Entries(model, shapes, number, (), float, spread=0.6)
-        average = Averages(fields, Point(sizes, shapes, entries), number)
-        yield Trial(Point(sizes, shapes, entries, average), Floats(), 1e-6)
+        average = Averages(fields, Point(sizes, shapes, entries), number, nodes)
+        yield Trial(Point(sizes, shapes, entries, average), Floats(), 1e-6, MOST_COST // MOST_STATES * 10)
 
 
-def _sizes(model: Model, number: int) -> dict[str, int] | None:
-    """Sizes at which the model has few enough states, all different if possible."""
-    equal = (dict.fromkeys(model.sizes, value) for value in (2, 1))
-    for sizes in (small_sizes(model, number, 2, 0), small_sizes(model, number, 1, 0), *equal):
-        if sizes is not None and fits(model, sizes) and states_of(model, array_shapes(model, sizes)) <= MOST_STATES:
+def degree(node: Expression, real: frozenset[str]) -> int | None:
+    """A bound on the degree of a formula in the states of real units; None where it is no polynomial in them."""
+    inner = [degree(child, real) for child in children(node)]
+    degrees = [d for d in inner if d is not None]
+    if len(degrees) < len(inner):
+        return None
+    match node:
+        case Index(name):
+            return int(name in real)
+        case Binary("*"):
+            return sum(degrees)
+        case Binary("^", _, Number(text)) if text.isdigit() and int(text) <= 9:
+            return degrees[0] * int(text)
+        case Binary("+" | "-") | Negate() | Call("sum" | "d" | "data" | "model"):
+            return max(degrees)
+        case Binary("/") if degrees[1] == 0:
+            return degrees[0]
+        case _:
+            return 0 if not any(degrees) else None
+
+
+def _nodes_for(degrees: Sequence[int | None]) -> int:
+    """How many nodes integrate these degrees exactly; many for what is no polynomial."""
+    if None in degrees:
+        return 20
+    return 1 + max(d for d in degrees if d is not None) // 2
+
+
+def _sizes(model: Model, number: int, nodes: int) -> dict[str, int] | None:
+    """Sizes at which the model has few enough states: all different, or in turns all equal, if possible."""
+    small: list[dict[str, int] | None] = [small_sizes(model, number, 1, 0), dict.fromkeys(model.sizes, 2)]
+    if number % 2:
+        small.reverse()
+    for sizes in (small_sizes(model, number, 2, 0), *small, dict.fromkeys(model.sizes, 1)):
+        if sizes is not None and fits(model, sizes) and states_of(model, sizes, nodes) <= MOST_STATES:
             return sizes
     return None
 
 
-def states_of(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The number of joint states, NODES for each real unit."""
+def states_of(model: Model, sizes: Mapping[str, int], nodes: int) -> int:
+    """The number of joint states, with this many nodes for each real unit."""
     total = 1
     for layer in model.layers.values():
-        shape = shapes[layer.name]
+        shape = array_shapes(model, sizes)[layer.name]
         match layer.unit.support:
             case Finite(values):
                 total *= len(values) ** prod(shape)
             case OneHot():
                 total *= shape[-1] ** prod(shape[:-1])
             case Real():
-                total *= NODES ** prod(shape)
+                total *= nodes ** prod(shape)
     return total
 
 
@@ -68,12 +104,13 @@ class Averages:
     exp(-energy). Given the discrete layers, real units are independent and normal (no edge joins two of them).
     """
 
-    def __init__(self, fields: Fields, point: Point, number: int) -> None:
-        """`point` has the parameters; `number` chooses the data."""
+    def __init__(self, fields: Fields, point: Point, number: int, nodes: int) -> None:
+        """`point` has the parameters; `number` chooses the data; `nodes` are those of each real unit's quadrature."""
         self.fields = fields
         self.model = fields.symbols.model
         self.point = point
         self.number = number
+        self.nodes = _quadrature(nodes)
         self.energy = compiled(derive_energy(fields.symbols), Floats())
 
     def __call__(self, kind: str, body: Function, point: Point, indices: Indices) -> float:
@@ -121,7 +158,7 @@ class Averages:
         centre = self._at({**states, **{unit: mean for unit, mean, _ in normals}})
         energy = self.energy(centre, {})
         found = []
-        for nodes in product(_nodes(), repeat=len(normals)):
+        for nodes in product(self.nodes, repeat=len(normals)):
             values = {unit: mean + sd * x for (unit, mean, sd), (x, _) in zip(normals, nodes, strict=True)}
             found.append((energy + sum(cost for _, cost in nodes), self._at({**states, **values})))
         return found
@@ -169,10 +206,10 @@ class Averages:
                 raise AssertionError("real layers are integrated")
 
 
-def _nodes() -> list[tuple[float, float]]:
+def _quadrature(count: int) -> list[tuple[float, float]]:
     """The nodes of Gauss-Hermite quadrature for a standard normal, each with minus the log of its weight."""
     from numpy import log
     from numpy.polynomial.hermite_e import hermegauss
 
-    nodes, weights = hermegauss(NODES)
+    nodes, weights = hermegauss(count)
     return [(float(x), -float(log(w))) for x, w in zip(nodes, weights, strict=True)]

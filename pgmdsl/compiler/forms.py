@@ -161,7 +161,7 @@ def _probability(model: Model, call: Call, event: Expression, given: tuple[str, 
 def _site(layer: Layer, unit: Index | Name, value: Expression | None, given: tuple[str, ...]) -> Probability:
     """A softmax site in a state: `y = k`, `x[i] = k`."""
     entries = unit.indices if isinstance(unit, Index) else ()
-    site = f"{layer.name}[{', '.join('ijlmnopq'[: len(layer.dims) - 1])}]" if len(layer.dims) > 1 else layer.name
+    site = f"{layer.name}[{','.join('ijlmnopq'[: len(layer.dims) - 1])}]" if len(layer.dims) > 1 else layer.name
     if not isinstance(value, Name) or len(entries) != len(layer.dims) - 1:
         message = f"the event of a softmax layer names a site of {layer.name} and an index for its state"
         raise FormError("E068", unit.span, message, f"write {site} = k")
@@ -219,8 +219,21 @@ def _verify_count(node: Index | Name, axes: int) -> None:
     """Raise `FormError` unless there is an index for every axis."""
     count = len(node.indices) if isinstance(node, Index) else 0
     if count != axes:
-        need = f"{axes} {'index' if axes == 1 else 'indices'}"
-        raise FormError("E061", node.span, f"{node.name} needs {need}, and has {count}", f"{node.name} has {axes} axes")
+        raise FormError(
+            "E061", node.span, wrong_count(node.name, axes, count), f"write {with_indices(node.name, axes)}"
+        )
+
+
+def wrong_count(name: str, axes: int, count: int) -> str:
+    """That a name has this many axes and another number of indices, in words."""
+    return (
+        f"{name} has {axes} {'axis' if axes == 1 else 'axes'}, and {count} {'index' if count == 1 else 'indices'} here"
+    )
+
+
+def with_indices(name: str, axes: int) -> str:
+    """The name with an index for every axis."""
+    return f"{name}[{','.join('ijklmnopqrstuwyz'[:axes])}]"
 
 
 def _names(indices: tuple[Expression, ...]) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Products(ABC):
 
     def product(self, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers) -> Poly:
         """`coefficient * sum over bound of the product of atom^power`, reduced."""
-        self._work -= 1 + len(powers)
+        self._work -= 1 + sum(1 + len(atom.key) // 64 for atom in powers)
         if self._work < 0:
             raise NoProofError("the formulas are too long")
         coefficient, powers, whole = self._reduced_powers(coefficient, powers)

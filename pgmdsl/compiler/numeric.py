@@ -25,7 +25,7 @@ from pgmdsl.grammar.syntax import (
     Negate,
     Number,
 )
-from pgmdsl.grammar.walk import walk
+from pgmdsl.grammar.walk import children, walk
 
 Value = Any  # a float, or an mpmath number
 Indices = dict[str, int]
@@ -106,8 +106,8 @@ class Floats:
         return value
 
     def power(self, x: float, y: float) -> Value:
-        """A power; complex where it is not real."""
-        return x**y
+        """A power."""
+        return _real(x**y)
 
     def factorial(self, x: float) -> float:
         """The gamma function of x + 1."""
@@ -126,8 +126,6 @@ class Digits:
         self.step = self.context.mpf(10) ** -(DIGITS // 3)
         self.pi = +self.context.pi
         self.exp = self.context.exp
-        self.log = self.context.log
-        self.power = self.context.power
         self.factorial = self.context.factorial
 
     def number(self, value: Fraction) -> Value:
@@ -137,6 +135,21 @@ class Digits:
     def exact(self, value: float) -> Value:
         """The number that a float is."""
         return self.context.mpf(value)
+
+    def log(self, x: Value) -> Value:
+        """The logarithm."""
+        return _real(self.context.log(x))
+
+    def power(self, x: Value, y: Value) -> Value:
+        """A power."""
+        return _real(self.context.power(x, y))
+
+
+def _real(value: Value) -> Value:
+    """The value. Raises ValueError if it is complex."""
+    if isinstance(value, complex) or type(value).__name__ == "mpc":
+        raise ValueError("not real")
+    return value
 
 
 _COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
@@ -161,7 +174,7 @@ def evaluate(expression: Expression, arithmetic: Arithmetic, point: Point, indic
         value = compiled(expression, arithmetic)(point, dict(indices))
     except (ZeroDivisionError, ValueError, OverflowError):
         raise NoValueError from None
-    if isinstance(value, complex) or getattr(value, "imag", 0) != 0 or not math.isfinite(value):
+    if not math.isfinite(value):
         raise NoValueError
     return value
 
@@ -262,6 +275,16 @@ def _generated(function: str, body: Expression, generator: Generator, arithmetic
         return powers[indices[at]] / sum(powers)
 
     return softmax
+
+
+def cost(node: Expression, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """About how many operations an evaluation takes."""
+    inner = 1 + sum(cost(child, shapes) for child in children(node))
+    if isinstance(node, Call) and node.generator is not None:
+        for name in node.generator.names:
+            array, axis = axis_of(node.arguments[0], name)
+            inner *= shapes[array][axis]
+    return inner
 
 
 def axis_of(body: Expression, index: str) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from pgmdsl.compiler.refute import Comparison, Counterexample, Trial, compare, s
 from pgmdsl.compiler.scope import examine_check
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.grammar.diagnostics import Diagnostics
-from pgmdsl.grammar.source import NOWHERE, Source, Span
+from pgmdsl.grammar.source import NOWHERE, Span
 from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression
 
 Status = Literal["proved", "refuted", "agrees"]
@@ -129,7 +129,10 @@ def _reader(fields: Fields, form: Form) -> Reader:
 def _compared(fields: Fields, form: Form, left: Expression, right: Expression) -> Comparison:
     model = fields.symbols.model
     trials: Iterator[Trial]
-    trials = average_trials(fields) if isinstance(form, Gradient) else state_trials(model, _means(model, form))
+    if isinstance(form, Gradient):
+        trials = average_trials(fields, (left, right))
+    else:
+        trials = state_trials(model, _means(model, form))
     return compare(trials, free_indices(model, form), left, right)
 
 
@@ -151,36 +154,3 @@ def _refuted(
 
 def _verdict(check: CheckDeclaration, status: Status, detail: str, **more: Any) -> Verdict:
     return Verdict(check.title.value, status, detail, expected_refuted=check.refuted, span=check.span, **more)
-
-
-def verdict_text(source: Source, verdict: Verdict) -> str:
-    """A verdict for people: status, title, place, and for a refuted check why."""
-    line, _ = source.line_column(verdict.span.start)
-    status = verdict.status if not verdict.expected_refuted else f"{verdict.status}, as expected"
-    if verdict.expected_refuted and verdict.status != "refuted":
-        status = f"{verdict.status}, though it should be refuted"
-    out = [f"{status}: {verdict.title} ({source.name}:{line})"]
-    if verdict.status != "proved":
-        out.append(f"  {verdict.detail}")
-        out += [f"  {difference}" for difference in verdict.differences]
-    return "\n".join(out)
-
-
-def verdict_json(source: Source, verdict: Verdict) -> dict[str, Any]:
-    """A verdict for programs."""
-    line, column = source.line_column(verdict.span.start)
-    at = verdict.counterexample
-    return {
-        "title": verdict.title,
-        "status": verdict.status,
-        "passed": verdict.passed,
-        "expected": "refuted" if verdict.expected_refuted else "holds",
-        "detail": verdict.detail,
-        "points": verdict.points,
-        "differences": list(verdict.differences),
-        "counterexample": None
-        if at is None
-        else {"sizes": dict(at.sizes), "indices": dict(at.indices), "left": at.left, "right": at.right},
-        "line": line,
-        "column": column,
-    }

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgmdsl.compiler.model import Layer, Model, Size
-from pgmdsl.compiler.numeric import Arithmetic, Digits, Floats, NoValueError, Point, Value, evaluate
+from pgmdsl.compiler.numeric import Arithmetic, Digits, Floats, NoValueError, Point, Value, cost, evaluate
 from pgmdsl.compiler.units import Finite, OneHot
 from pgmdsl.grammar.syntax import Expression
 
 POINTS = 6
-MOST_ENTRIES = 200_000
-"""Arrays with more entries than this are not evaluated; those with more than FEW_ENTRIES in floats, at two points."""
-FEW_ENTRIES = 5_000
+CHOICES = 3  # of the free indices at each point
+MOST_COST = 200_000
+"""Formulas that take more operations are evaluated at smaller sizes, or in floats, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,42 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Trial:
-    """A random point in some arithmetic; values further apart than `tolerance` (relative) differ."""
+    """A random point in some arithmetic; values further apart than `tolerance` (relative) differ.
+
+    Formulas that take more than `most_cost` operations are not evaluated there.
+    """
 
     point: Point
     arithmetic: Arithmetic
     tolerance: float
+    most_cost: int
 
 
 def compare(trials: Iterator[Trial], indices: Mapping[str, Size], left: Expression, right: Expression) -> Comparison:
-    """Both formulas at each trial, until they differ; `indices` are the free indices with their ranges."""
+    """Both formulas at up to POINTS trials, until they differ; `indices` are the free indices with their ranges."""
     points = 0
     for number, trial in enumerate(trials):
-        ranges = {name: int(size.evaluate(trial.point.sizes)) for name, size in indices.items()}
-        chosen = {name: random.Random(f"{number} {name}").randrange(n) for name, n in ranges.items()}
-        first, second = (_value(side, trial, chosen) for side in (left, right))
-        if first is None and second is None:
+        if max(cost(side, trial.point.shapes) for side in (left, right)) > trial.most_cost:
             continue
-        points += 1
-        if _differ(first, second, trial.tolerance):
-            shown = [None if value is None else float(value) for value in (first, second)]
-            return Comparison(points, Counterexample(trial.point.sizes, chosen, *shown))
+        compared = False
+        for chosen in _index_values(trial.point.sizes, indices, number):
+            first, second = (_value(side, trial, chosen) for side in (left, right))
+            compared = compared or first is not None or second is not None
+            if _differ(first, second, trial.tolerance):
+                shown = [None if value is None else float(value) for value in (first, second)]
+                return Comparison(points + 1, Counterexample(trial.point.sizes, chosen, *shown))
+        points += compared
+        if points == POINTS:
+            break
     return Comparison(points, None)
+
+
+def _index_values(sizes: Mapping[str, int], indices: Mapping[str, Size], number: int) -> list[dict[str, int]]:
+    """A few random choices of values for the free indices, without repetition."""
+    ranges = {name: int(size.evaluate(sizes)) for name, size in indices.items()}
+    rng = random.Random(number)
+    tries = [{name: rng.randrange(length) for name, length in ranges.items()} for _ in range(CHOICES)]
+    return [choice for k, choice in enumerate(tries) if choice not in tries[:k]]
 
 
 def _value(side: Expression, trial: Trial, indices: Mapping[str, int]) -> Value | None:
@@ -69,24 +84,24 @@ def _value(side: Expression, trial: Trial, indices: Mapping[str, int]) -> Value 
 
 def _differ(first: Value | None, second: Value | None, tolerance: float) -> bool:
     if first is None or second is None:
-        return True
+        return first is not second
     return bool(abs(first - second) > tolerance * (1 + abs(first) + abs(second)))
 
 
 def state_trials(model: Model, means: Sequence[str]) -> Iterator[Trial]:
-    """Random points with one random state of every layer; the layers in `means` have random means instead."""
-    for number in range(POINTS):
-        sizes = small_sizes(model, number)
-        if sizes is None:
-            return
+    """Random points with one random state of every layer; the layers in `means` have random means instead.
+
+    After POINTS of them come cheaper ones, for formulas that are too long for these: equal sizes, and floats.
+    """
+    every = [*((small_sizes(model, number), False) for number in range(POINTS))]
+    every += [(dict.fromkeys(model.sizes, value), coarse) for coarse in (False, True) for value in (2, 1)]
+    for number, (sizes, coarse) in enumerate(every):
+        if sizes is None or not fits(model, sizes):
+            continue
         shapes = array_shapes(model, sizes)
-        largest = max(_volume(shape) for shape in shapes.values())
-        if largest > MOST_ENTRIES or (largest > FEW_ENTRIES and number == 2):
-            return
-        few = largest <= FEW_ENTRIES
-        arithmetic: Arithmetic = Digits() if few else Floats()
-        entries = Entries(model, shapes, number, means, arithmetic.exact)
-        yield Trial(Point(sizes, shapes, entries), arithmetic, 1e-25 if few else 1e-9)
+        arithmetic: Arithmetic = Floats() if coarse else Digits()
+        point = Point(sizes, shapes, Entries(model, shapes, number, means, arithmetic.exact))
+        yield Trial(point, arithmetic, *((1e-9, 10 * MOST_COST) if coarse else (1e-25, MOST_COST)))
 
 
 def small_sizes(model: Model, number: int, least: int = 2, spare: int = 2) -> dict[str, int] | None:
@@ -115,13 +130,6 @@ def array_shapes(model: Model, sizes: Mapping[str, int]) -> dict[str, tuple[int,
     axes = {p.name: p.shape for p in model.parameters.values()}
     axes |= {layer.name: layer.dims for layer in model.layers.values()}
     return {name: tuple(int(size.evaluate(sizes)) for size in dims) for name, dims in axes.items()}
-
-
-def _volume(shape: tuple[int, ...]) -> int:
-    volume = 1
-    for length in shape:
-        volume *= length
-    return volume
 
 
 class Entries:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pgmdsl.compiler.derive import open_edge
-from pgmdsl.compiler.forms import NOT_BUILT, FormError, verify_built
+from pgmdsl.compiler.forms import NOT_BUILT, FormError, verify_built, with_indices, wrong_count
 from pgmdsl.compiler.model import Model, Size
 from pgmdsl.grammar.diagnostics import Diagnostics, suggest
 from pgmdsl.grammar.source import Span
@@ -115,11 +115,12 @@ class Scope:
             self.verify_known("energy", tuple(self.model.layers), node.span)
             return
         if name in self.ranges:
-            message = f"{name} is an index: it stands in brackets, or in a condition such as {name} != j"
+            message = f"{name} is an index: it stands in brackets, or in a condition such as i != j"
             raise FormError("E061", node.span, message)
         if name in self.model.layers or name in self.model.parameters:
             axes = len(self.shape_of(name))
-            raise FormError("E061", node.span, f"{name} needs an index for each of its axes", f"it has {axes}")
+            help = f"write {with_indices(name, axes)}"
+            raise FormError("E061", node.span, f"{name} needs an index for each of its axes", help)
         verify_built(name, node.span)
         raise FormError("E060", node.span, f"{name} is not known here", suggest(name, self.words()))
 
@@ -132,8 +133,8 @@ class Scope:
             raise FormError("E060", node.span, f"{name} is not known here", suggest(name, self.words()))
         shape = self.shape_of(name)
         if len(indices) != len(shape):
-            message = f"{name} has {len(shape)} axes, and {len(indices)} indices here"
-            raise FormError("E061", node.span, message, f"its axes are {', '.join(map(str, shape))}")
+            axes = f"its axes are {', '.join(map(str, shape))}"
+            raise FormError("E061", node.span, wrong_count(name, len(shape), len(indices)), axes)
         if name in self.model.layers:
             self.verify_known(f"the state {name}", (name,), node.span)
         for index, size in zip(indices, shape, strict=True):
@@ -145,6 +146,7 @@ class Scope:
         if not isinstance(node, Name):
             raise FormError("E061", node.span, "an index is a name", "for example i")
         if node.name not in self.ranges:
+            self.ranges[node.name] = size  # said once
             message = f"the index {node.name} is neither on the left side nor summed over"
             raise FormError("E062", node.span, message, f"write sum(... for {node.name}), or use an index of the left")
         known = self.ranges[node.name]
@@ -223,7 +225,7 @@ class Scope:
     def verify_plain(self, node: Call, count: int) -> None:
         """Raise `FormError` unless the call has this many arguments and nothing else."""
         if node.given is not None or node.generator is not None or node.over or node.under:
-            raise FormError("E066", node.span, f"{node.function}(...) takes {count} and no for, over or |")
+            raise FormError("E066", node.span, f"{node.function}(...) takes arguments alone, and no for, over or |")
         if len(node.arguments) != count:
             plural = "argument" if count == 1 else "arguments"
             raise FormError(
@@ -264,7 +266,9 @@ class Scope:
             raise FormError("E066", node.span, f"{node.function}(...) needs an index", f"write {forms}")
         at = generator.at
         if (node.function == "softmax") != (at is not None) or (at is not None and len(generator.names) != 1):
-            raise FormError("E066", node.span, "softmax alone has at, and one index", "write softmax(e for q at k)")
+            raise FormError(
+                "E066", node.span, "softmax, and it alone, has one index and an entry", "write softmax(e for q at k)"
+            )
         if at is not None and generator.condition is not None:
             raise FormError("E066", node.span, "softmax takes no condition")
         outer, mistakes = self.ranges, len(self.diagnostics.found)

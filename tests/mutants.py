@@ -33,7 +33,7 @@ def mutated_checks(model: Model, check: CheckDeclaration) -> Iterator[CheckDecla
     ]
     free += [c.right.name for c in _every(check.left) if isinstance(c, Compare) and isinstance(c.right, Name)]
     seen = {check.right}
-    for right in _mutants(check.right, axes, free):
+    for right in changes(check.right, axes, free):
         if right not in seen:
             seen.add(right)
             yield replace(check, right=right)
@@ -72,17 +72,18 @@ def _put(node: Any, place: str, child: Expression) -> Any:
     return replace(node, **{place: child})
 
 
-def _mutants(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Iterator[Expression]:
-    yield from _changes(node, axes, scope)
+def changes(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Iterator[Expression]:
+    """The formula with one small change somewhere; `axes` are the names known, `scope` the indices in force."""
+    yield from _here(node, axes, scope)
     inner = list(scope)
     if isinstance(node, Call) and node.generator is not None:
         inner += node.generator.names
     for place, child in _children(node):
-        for changed in _mutants(child, axes, inner):
+        for changed in changes(child, axes, inner):
             yield _put(node, place, changed)
 
 
-def _changes(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Iterator[Expression]:
+def _here(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Iterator[Expression]:
     """Changes of the node itself."""
     yield Negate(node)
     match node:
@@ -115,12 +116,12 @@ def _changes(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> It
             yield Number("1")
             yield Number("0")
         case Call(function, arguments):
-            yield from _call_changes(node, function, arguments, scope)
+            yield from _call_here(node, function, arguments, scope)
         case _:
             pass
 
 
-def _call_changes(
+def _call_here(
     node: Call, function: str, arguments: tuple[Expression, ...], scope: Sequence[str]
 ) -> Iterator[Expression]:
     others = SCALARS if function in SCALARS else SWAPS.get(function, ())

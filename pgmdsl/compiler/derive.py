@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
 from pgmdsl.compiler.energy import DerivationError, Fields, derive_fields, energy_terms
-from pgmdsl.compiler.expressions import ZERO, Term, call, constant, entry, filled, product, total
+from pgmdsl.compiler.expressions import ONE, ZERO, Term, call, constant, entry, filled, product, total
 from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.normal_product import scale
 from pgmdsl.compiler.normal_read import Reader
@@ -88,6 +88,8 @@ def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at
 def _state_mean(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
     """The mean of a unit's state: that of its statistic over the statistic's slope."""
     indices = symbols.letters[layer.name]
+    if layer.unit.states_axis and field_at(indices[-1]) == ZERO:
+        return product([ONE], [symbols.length(layer, -1)])  # no bias, no neighbour: all states are alike
     avoid = symbols.reserved | symbols.all_letters
     entries = {"f": field_at}
     mean = filled(layer.unit.mean, {"f": field_at(indices[-1])}, entries, {"k": indices[-1]}, avoid)
@@ -114,6 +116,8 @@ def _slope(symbols: Symbols, layer: Layer, reader: Reader) -> Poly:
 def _log_partition(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
     """The log normaliser of one unit (site)."""
     state = symbols.letters[layer.name][-1]
+    if layer.unit.states_axis and field_at(state) == ZERO:
+        return call("log", symbols.length(layer, -1))
     names = {"f": field_at(state)}
     if layer.sigma is not None:
         names["sigma"] = entry(layer.sigma, symbols.letters[layer.name])

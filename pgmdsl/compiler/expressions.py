@@ -152,7 +152,8 @@ def bound_names(expression: Expression) -> set[str]:
 def renamed(expression: Expression, names: Mapping[str, str], avoid: Iterable[str]) -> Expression:
     """The formula with free indices renamed; bound indices that are a new name or in `avoid` get other names."""
     clash = set(avoid) | set(names.values())
-    return _renamed(expression, dict(names), clash, clash | bound_names(expression))
+    held = {node.name for node, _ in walk(expression) if isinstance(node, Name)}
+    return _renamed(expression, dict(names), clash, clash | held | bound_names(expression))
 
 
 def _renamed(expression: Expression, names: Mapping[str, str], clash: set[str], taken: set[str]) -> Expression:

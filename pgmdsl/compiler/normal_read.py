@@ -56,10 +56,9 @@ class Reader:
             case Binary(op, left, right):
                 return self._binary(op, self.read(left, bound), self.read(right, bound))
             case Conditional(value, condition, otherwise):
-                chosen = self._condition(condition, bound)
-                yes = self.algebra.multiply(chosen, self.read(value, bound))
-                no = self.algebra.multiply(subtract(number(1), chosen), self.read(otherwise, bound))
-                return add(yes, no)
+                yes, no = self.read(value, bound), self.read(otherwise, bound)
+                chosen = self._condition(condition, bound)  # read last: by now the ranges are known
+                return add(no, self.algebra.multiply(chosen, subtract(yes, no)))
             case Call(function, arguments, generator=None):
                 return self._function(function, arguments, bound)
             case Call(function, (body,), generator=Generator() as generator):

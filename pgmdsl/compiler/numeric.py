@@ -32,6 +32,7 @@ Indices = dict[str, int]
 Function = Callable[["Point", Indices], Value]
 
 DIGITS = 50
+MOST_EXPONENT = 1e6
 
 
 class NoValueError(Exception):
@@ -125,8 +126,6 @@ class Digits:
         self.context.dps = DIGITS
         self.step = self.context.mpf(10) ** -(DIGITS // 3)
         self.pi = +self.context.pi
-        self.exp = self.context.exp
-        self.factorial = self.context.factorial
 
     def number(self, value: Fraction) -> Value:
         """A constant."""
@@ -136,13 +135,29 @@ class Digits:
         """The number that a float is."""
         return self.context.mpf(value)
 
+    def exp(self, x: Value) -> Value:
+        """The exponential."""
+        return self.context.exp(self._moderate(x))
+
     def log(self, x: Value) -> Value:
         """The logarithm."""
         return _real(self.context.log(x))
 
     def power(self, x: Value, y: Value) -> Value:
         """A power."""
+        if x != 0:
+            self._moderate(y * self.context.log(abs(x)))
         return _real(self.context.power(x, y))
+
+    def factorial(self, x: Value) -> Value:
+        """The gamma function of x + 1."""
+        return self.context.factorial(self._moderate(x))
+
+    def _moderate(self, x: Value) -> Value:
+        """The value. Raises OverflowError for an exponent whose exponential would fill the memory."""
+        if abs(x) > MOST_EXPONENT:
+            raise OverflowError
+        return x
 
 
 def _real(value: Value) -> Value:
@@ -169,13 +184,16 @@ _ARITHMETIC: dict[str, Callable[[Value, Value], Value]] = {
 
 
 def evaluate(expression: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]) -> Value:
-    """The value of a formula at a point. Raises `NoValueError` where it has none."""
+    """The value of a formula at a point.
+
+    Raises `NoValueError` where it has none, `OverflowError` where it is too large for the arithmetic.
+    """
     try:
         value = compiled(expression, arithmetic)(point, dict(indices))
-    except (ZeroDivisionError, ValueError, OverflowError):
+    except (ZeroDivisionError, ValueError):
         raise NoValueError from None
     if not math.isfinite(value):
-        raise NoValueError
+        raise OverflowError if isinstance(value, float) else NoValueError
     return value
 
 

@@ -56,7 +56,10 @@ def compare(trials: Iterator[Trial], indices: Mapping[str, Size], left: Expressi
             continue
         compared = False
         for chosen in _index_values(trial.point.sizes, indices, number):
-            first, second = (_value(side, trial, chosen) for side in (left, right))
+            try:
+                first, second = (_value(side, trial, chosen) for side in (left, right))
+            except OverflowError:
+                continue
             compared = compared or first is not None or second is not None
             if _differ(first, second, trial.tolerance):
                 shown = [None if value is None else float(value) for value in (first, second)]

@@ -55,11 +55,15 @@ class Symbols:
         """The letters of the axes of a parameter."""
         return tuple(letter for layer in parameter.layers for letter in self.letters[layer])
 
+    def length(self, layer: Layer, axis: int) -> Expression:
+        """The length of an axis of a layer."""
+        return parse_expression(str(layer.dims[axis]))
+
     def summed(self, name: str, body: Expression, indices: tuple[str, ...]) -> Expression:
         """The sum over some axes of a layer; one on which the body does not depend gives its size as a factor."""
         held = {node.name for node, _ in walk(body) if isinstance(node, Name)}
-        axes = dict(zip(self.letters[name], self.model.layers[name].dims, strict=True))
-        sizes = [parse_expression(str(axes[i])) for i in indices if i not in held]
+        layer = self.model.layers[name]
+        sizes = [self.length(layer, self.letters[name].index(i)) for i in indices if i not in held]
         return product([*sizes, sum_over(body, [i for i in indices if i in held])])
 
     def reader(self, means: Iterable[str] = ()) -> Reader:

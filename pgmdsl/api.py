@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,26 @@ def compile(path: str | Path, *, dtype: DType = "float32", **sizes: int) -> Mode
         ModelError: The file has mistakes; the message shows every one of them with its place.
     """
     path = Path(path)
+    _verify_dtype(dtype)
     return Model(compile_source(read_source(path), sizes, dtype), path.resolve().parent)
 
 
 def compile_text(source: str, *, dtype: DType = "float32", **sizes: int) -> Model:
     """Compile a model from a string; paths in its data blocks are relative to the current folder."""
+    _verify_dtype(dtype)
     return Model(compile_source(source_of_text(source), sizes, dtype), Path.cwd())
+
+
+def _verify_dtype(dtype: str) -> None:
+    if dtype not in get_args(DType):
+        raise Error(f"there are no kernels for dtype {dtype!r}: use {' or '.join(get_args(DType))}")
+
+
+def _at_least(least: int, **numbers: int) -> None:
+    """Raise Error for a number that is too small."""
+    for name, number in numbers.items():
+        if number < least:
+            raise Error(f"{name} is {number}: give {least} or more")
 
 
 class Model:
@@ -174,6 +188,7 @@ class Model:
         self, params: Parameters, state: State, steps: int = 1, seed: int = 0, clamp: Iterable[str] = ()
     ) -> dict[str, Array]:
         """The state after block Gibbs sweeps; layers in `clamp` keep their values, absent ones start at random."""
+        _at_least(0, steps=steps, seed=seed)
         arrays = self._arrays
         machine = arrays.machine(params)
         clamp = arrays.known_layers(clamp)
@@ -184,6 +199,7 @@ class Model:
 
     def mean_field(self, params: Parameters, state: State, iterations: int = 50) -> dict[str, Array]:
         """Mean-field means of the layers that `state` leaves out, (cases, *dims), after so many sweeps."""
+        _at_least(1, iterations=iterations)
         arrays = self._arrays
         machine = arrays.machine(params)
         observed = arrays.statistics(state, params)
@@ -302,6 +318,9 @@ def train(
     """
     from pgmdsl.run import start_run
 
+    if data is not None and not isinstance(data, Mapping):
+        raise Error("data is given by layer: pgmdsl.train(model, {'v': array})")
+    _at_least(0, seed=seed)
     return start_run(model, data, valid, test, weights, init, tuple(freeze), out, seed, callback)
 
 

@@ -40,6 +40,8 @@ class Arrays:
     def parameters(self, params: Mapping[str, Array]) -> dict[str, Array]:
         """Parameters of the declared shapes in the model's dtype. Raises Error for a missing, odd or misshapen one."""
         wanted = self.artifact.parameters
+        if not isinstance(params, Mapping):
+            raise Error("parameters are given by name, as model.init() returns them: {'W': array, ...}")
         for name in params:
             if name not in wanted:
                 hint = suggest(name, list(wanted)) or f"the parameters are {', '.join(wanted)}"

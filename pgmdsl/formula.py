@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.format import format_expression
 
 if TYPE_CHECKING:
@@ -98,6 +99,13 @@ def conditional_formulas(conditional: Conditional, model: Model) -> ConditionalF
     )
 
 
-def all_conditionals(derivation: Derivation, model: Model) -> dict[str, ConditionalFormulas]:
+class ByLayer(dict[str, ConditionalFormulas]):
+    """A dict by layer that answers a wrong name with an Error."""
+
+    def __missing__(self, name: str) -> ConditionalFormulas:
+        raise Error(f"there is no layer {name!r}: the layers are {', '.join(self)}")
+
+
+def all_conditionals(derivation: Derivation, model: Model) -> ByLayer:
     """Every layer's conditional."""
-    return {name: conditional_formulas(c, model) for name, c in derivation.conditionals.items()}
+    return ByLayer({name: conditional_formulas(c, model) for name, c in derivation.conditionals.items()})

@@ -127,6 +127,13 @@ def test_log_partition(model: pgmdsl.Model, params: dict[str, np.ndarray]) -> No
         (lambda m, p, s: m.free_energy(p, {"v": s["v"]}), ["does not close", "h1 and h2"]),
         (lambda m, p, s: pgmdsl.compile_text("model M\n"), ["error["]),
         (lambda m, p, s: pgmdsl.load("no/such/run"), ["no/such/run"]),
+        (lambda m, p, s: pgmdsl.compile_text(SOURCE, dtype="float16"), ["float16", "float32 or float64"]),
+        (lambda m, p, s: pgmdsl.train(m, s["v"]), ["by layer"]),
+        (lambda m, p, s: m.free_energy(None, s), ["by name"]),
+        (lambda m, p, s: m.free_energy(p, {}), ["the state is empty"]),
+        (lambda m, p, s: m.conditionals["zz"], ["no layer 'zz'", "v, h1, h2"]),
+        (lambda m, p, s: m.mean_field(p, {"v": s["v"]}, iterations=-1), ["iterations is -1"]),
+        (lambda m, p, s: m.gibbs(p, s, steps=-4), ["steps is -4"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_sentences(model: pgmdsl.Model, params: dict, state: dict, call: object, words: list[str]) -> None:

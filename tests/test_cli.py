@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -142,3 +143,37 @@ def test_compile_writes_kernels_that_python_reads(tmp_path: Path, capsys: pytest
     compile(kernels.read_text(), str(kernels), "exec")
     again = run_pgmc(capsys, "compile", str(file), "-o", str(tmp_path / "out"))
     assert again[1] == out
+
+
+def test_check_takes_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.ebm", tmp_path / "bad.ebm"
+    good.write_text(GOOD)
+    bad.write_text(GOOD.replace("binary[F]", "binary[G]"))
+    code, out, err = run_pgmc(capsys, "check", str(good), str(bad), str(tmp_path / "none.ebm"))
+    assert code == 2
+    assert "good.ebm: model M is sound" in out
+    assert "bad.ebm:4:" in err
+    assert "none.ebm" in err
+
+
+def test_a_full_disk_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "picture.svg")
+
+    monkeypatch.setattr("pgmdsl.compiler.picture.model_dot", full)
+    code, out, err = run_pgmc(capsys, "graph", "--dot", str(file))
+    assert code == 2
+    assert "picture.svg: No space left on device" in err
+    assert "Traceback" not in out + err
+
+
+def test_emit_writes_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.ebm"
+    file.write_text(GOOD)
+    assert run_pgmc(capsys, "compile", "--emit", "kernels", str(file), "-o", str(tmp_path / "k.py")) == (0, "", "")
+    compile((tmp_path / "k.py").read_text(), "k.py", "exec")

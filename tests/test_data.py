@@ -146,7 +146,7 @@ def files(tmp_path: Path) -> None:
         ("gap.csv", "line 2, column 2 is an empty cell"),
         ("ragged.csv", "line 2 has 1 values, the lines above 2"),
         ("latin.csv", "not text in UTF-8"),
-        ("text.txt", "not one of those that can be read"),
+        ("text.txt", "none of the formats that can be read"),
         ("folder", "this is a folder"),
     ],
 )

@@ -48,11 +48,13 @@ def echo_json(value: Any) -> None:
 
 
 def write_output(path: Path | None, text: str) -> None:
-    """Write to `-o PATH`, or print where none is given."""
+    """Write to `-o PATH`, whole or not at all, or print where none is given."""
     if path is None:
         click.echo(text, nl=not text.endswith("\n"))
         return
-    writing(path, lambda: path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8"))
+    from pgmdsl.runtime.tensors import write_atomic
+
+    write_atomic(path, (text if text.endswith("\n") else text + "\n").encode())
 
 
 def writing(path: Path, action: Callable[[], object]) -> None:

@@ -97,7 +97,7 @@ def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, output: Path | 
 @SIZES
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--emit", "stage", metavar="STAGE", help="Print one stage: syntax, model, derivation, plan or kernels.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results; with --emit a file.")
 def compile_command(
     file: Path,
     sizes: tuple[str, ...],
@@ -111,7 +111,7 @@ def compile_command(
 
     compiled = compile_source(read_source(file), parse_sizes(sizes), dtype)
     if stage is not None:
-        click.echo(show_stage(compiled, stage))
+        write_output(output, show_stage(compiled, stage))
         return
     artifact = compiled.artifact
     folder = output or Path(f"{file.stem}-compiled")

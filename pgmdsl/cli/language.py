@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pgmdsl.cli.common import FILE, JSON, SIZES, echo_json, parse_sizes
-from pgmdsl.grammar.diagnostics import Diagnostics, render
+from pgmdsl.cli.common import JSON, SIZES, echo_json, parse_sizes
+from pgmdsl.grammar.diagnostics import Diagnostics, ModelError, render
 from pgmdsl.grammar.diagnostics import as_json as json_of
 from pgmdsl.grammar.read import read_source
 
 
 @click.command("check")
-@FILE
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SIZES
 @JSON
-def check_command(file: Path, sizes: tuple[str, ...], as_json: bool) -> None:
-    """Report every mistake of a model FILE in one run.
+def check_command(files: tuple[Path, ...], sizes: tuple[str, ...], as_json: bool) -> None:
+    """Report every mistake of model FILES in one run.
 
-    Exit status 0 when the file is sound (warnings allowed), 2 when it has mistakes.
+    Exit status 0 when they are sound (warnings allowed), 2 when one has mistakes.
     """
+    answers = [_check(file, parse_sizes(sizes), as_json) for file in files]
+    if as_json:
+        echo_json(answers[0] if len(answers) == 1 else answers)
+    sys.exit(0 if all(answer["ok"] for answer in answers) else 2)
+
+
+def _check(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
+    """Check one file, and say what was found; returns the same as JSON values."""
     from pgmdsl.compiler.driver import check_source
 
-    source = read_source(file)
-    model, diagnostics = check_source(source, parse_sizes(sizes))
+    try:
+        source = read_source(file)
+    except ModelError as unreadable:
+        if not quiet:
+            click.echo(str(unreadable), err=True)
+        return {"file": str(file), "ok": False, "diagnostics": json_of(unreadable.source, unreadable.diagnostics)}
+    model, diagnostics = check_source(source, sizes)
     found = diagnostics.sorted()
-    if as_json:
-        echo_json({"file": str(file), "ok": model is not None, "diagnostics": json_of(source, tuple(found))})
-    else:
+    if not quiet:
         for diagnostic in found:
             click.echo(render(source, diagnostic) + "\n", err=True)
         if model is None:
@@ -38,7 +50,7 @@ def check_command(file: Path, sizes: tuple[str, ...], as_json: bool) -> None:
             counts = [_count(len(model.layers), "layer"), _count(len(model.edges), "edge")]
             counts.append(_count(len(model.checks), "check"))
             click.echo(f"{file}: model {model.name} is sound: {', '.join(counts)}")
-    sys.exit(0 if model is not None else 2)
+    return {"file": str(file), "ok": model is not None, "diagnostics": json_of(source, tuple(found))}
 
 
 @click.command("fmt")

@@ -81,6 +81,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
+    except OSError as problem:  # what no command foresaw: a full disk, a folder that may not be written
+        where = f"{problem.filename}: " if problem.filename else ""
+        click.echo(f"{where}{problem.strerror or problem}; make room or choose another place with -o", err=True)
+        code = 2
     except Exception:
         import traceback
 

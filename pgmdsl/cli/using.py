@@ -119,8 +119,8 @@ def reconstruct_command(
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "ais"]), default="auto", show_default=True, help="Of log Z."
 )
-@click.option("--chains", default=100, show_default=True, help="Of annealed importance sampling.")
-@click.option("--temperatures", default=10_000, show_default=True, help="Of annealed importance sampling.")
+@click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
+@click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
 @SEED
 @JSON
 def eval_command(

@@ -153,9 +153,11 @@ def _reshaped(layer: ArtifactLayer, values: Array, place: str) -> tuple[Array, b
         wanted.append(f"(cases, {layer.size})")
     if layer.support == "one_hot":
         wanted.append("(" + ", ".join(map(str, ("cases", *sites))) + ("," if not sites else "") + ") with labels")
+    mend = "give the layer the size of the data, or name other data"
+    if values.ndim == 2 and rows == layer.size:
+        mend = "this looks transposed: cases are rows, so save its transpose"
     raise Error(
-        f"{place}: the values have shape {values.shape}, but layer {layer.name} takes {' or '.join(wanted)}; give the "
-        "layer the size of the data, or name other data"
+        f"{place}: the values have shape {values.shape}, but layer {layer.name} takes {' or '.join(wanted)}; {mend}"
     )
 
 
@@ -235,6 +237,8 @@ def _check_finite(column: Column, chunk: Array, start: int) -> None:
         mend = "these look like grey levels: write `bits = resample` in its data block, to draw bits anew at each use"
     elif column.layer.values == (0.0, 1.0) and low >= 0:
         mend = f"if these are grey levels, {_scale_hint(chunk)} and `bits = resample` in its data block"
+    elif column.layer.values == (-1.0, 1.0) and not np.any((states != 0) & (states != 1)):
+        mend = "these look like bits: 2*x - 1 makes spins of them, or declare the layer binary"
     else:
         mend = "convert the values, or choose another unit type"
     raise Error(

@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _FORMATS = ".npy, .npz:key, idx, idx.gz and .csv"
+_SUFFIXES = (".npy", ".npz", ".gz")
 
 
 def split_file(text: str) -> tuple[str, str | None]:
@@ -59,9 +60,7 @@ def read_array(file: str, base: Path, what: str) -> Array:
         if path.suffix.lower() == ".csv":
             return _read_csv(path, place)
     except FileNotFoundError:
-        raise Error(
-            f"{place}: there is no such file; {_near(path)}name another with --data or in the data block"
-        ) from None
+        raise Error(f"{place}: there is no such file; {_near(path)}check its path, or name another file") from None
     except IsADirectoryError:
         raise Error(f"{place}: this is a folder; name a file in it") from None
     except PermissionError:
@@ -70,8 +69,10 @@ def read_array(file: str, base: Path, what: str) -> Array:
         raise Error(f"{place}: the file is damaged or cut short ({problem}); fetch or write it again") from None
     if not magic:
         raise Error(f"{place}: the file is empty; fetch or write it again")
+    named = f", whatever its name says; a {path.suffix} file begins otherwise" if path.suffix in _SUFFIXES else ""
     raise Error(
-        f"{place}: the format is not one of those that can be read: {_FORMATS}; convert it, for example with numpy.save"
+        f"{place}: this is none of the formats that can be read, {_FORMATS}{named}; convert it, for example with "
+        "numpy.save"
     )
 
 

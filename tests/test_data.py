@@ -355,11 +355,19 @@ def test_validation_files(grey: Path) -> None:
 
 @pytest.mark.parametrize(
     ("valid", "message"),
-    [(1.5, "no share of the rows"), (-0.1, "no share"), ({}, "lacks the visible layer v"), (0.999, "leave none")],
+    [(1.5, "no share of the rows"), (-0.1, "no share"), ({}, "lacks the visible layer v"), (0.999, "nothing is left")],
 )
 def test_shares_that_cannot_be(valid: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(Error, match=message):
         open_data(artifact_of(RBM), {"v": np.zeros((5, 4))}, valid=valid, base=tmp_path)
+
+
+def test_a_single_row_cannot_be_shared(tmp_path: Path) -> None:
+    with pytest.raises(Error, match=r"of 1 row nothing is left to train on after valid = 0\.5; give more"):
+        open_data(artifact_of(RBM), {"v": np.zeros((1, 4))}, valid=0.5, base=tmp_path)
+    with pytest.raises(Error, match=r"of 2 rows .* after valid = 0\.5 and weights of 0;"):
+        row = int(open_data(artifact_of(RBM), {"v": np.zeros((2, 4))}, valid=0.5, base=tmp_path).train.rows[0])
+        open_data(artifact_of(RBM), {"v": np.zeros((2, 4))}, valid=0.5, weights=1.0 - np.eye(2)[row], base=tmp_path)
 
 
 def test_peek_shape(grey: Path) -> None:

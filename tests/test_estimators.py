@@ -14,7 +14,13 @@ from random_models import RandomModel, every_unit
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.ais import ais, base_fields, reverse_ais, schedule, summed_layers
 from pgmdsl.runtime.estimators.bound import Scores, evaluate, mean_field_bound, score_cases, summarise
-from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums, plan_enumeration
+from pgmdsl.runtime.estimators.exact import (
+    _seconds,
+    exact_log_partition,
+    exact_statistics,
+    log_sums,
+    plan_enumeration,
+)
 from pgmdsl.runtime.estimators.result import LogPartition
 from pgmdsl.runtime.evaluation import estimate_log_partition
 from pgmdsl.runtime.machine import Machine
@@ -86,6 +92,14 @@ def test_refusal_names_the_cost_and_the_way_out(deep: Machine, chain: Machine) -
         exact_log_partition(deep, limit=2**12)
     with pytest.raises(Error, match=r"for each of 3 cases"):
         log_sums(chain, {"v": np.zeros((3, 4))}, limit=10)
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [(10, "1 s"), (2**35, "1 minute"), (2**36, "2 minutes"), (2**54, "1 year"), (2**99, "10^14 years")],
+)
+def test_costs_in_words(cost: int, words: str) -> None:
+    assert _seconds(cost) == words
 
 
 @pytest.mark.parametrize("cases", [1, 5, 40])

@@ -288,8 +288,9 @@ def _split(rows: int, weights: NDArray[np.float64] | None, shares: Mapping[str, 
     rest = np.sort(order[start:])
     parts["train"] = rest if weights is None else rest[weights[rest] > 0]
     if len(parts["train"]) == 0:
+        taken = [f"{name} = {share:g}" for name, share in shares.items()] + ["weights of 0"] * (weights is not None)
         raise Error(
-            f"of {rows} rows the shares {dict(shares)} and weights leave none to train on; give more rows or smaller "
-            "shares"
+            f"of {rows} row{'s' * (rows != 1)} nothing is left to train on after {' and '.join(taken)}; give more rows, "
+            "or hold out less"
         )
     return parts

@@ -28,6 +28,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.exact import layer_constant
 from pgmdsl.runtime.estimators.result import LogPartition
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.parameters import inside
 from pgmdsl.runtime.random import stream_key
 
 Array = NDArray[np.floating]
@@ -36,6 +37,7 @@ Progress = Callable[[int, int], None]
 Words = tuple[int, str]  # the seed, and a name for the stream of draws
 
 SEGMENTS = ((0.5, 500), (0.9, 3500), (1.0, 10500))  # shares of the temperatures up to each inverse temperature
+BASE_MARGIN = 0.02  # share of the support's range that the base's means are kept from its ends
 LEAST_SHARE = 0.1  # of the chains, in effective sample size, below which the result carries a warning
 
 
@@ -63,25 +65,12 @@ def base_fields(machine: Machine, data_means: Mapping[str, Array] | None = None)
     out = {}
     for name in machine.artifact.layers:
         if data_means and name in data_means:
-            inside = _inside(machine, name, np.asarray(data_means[name], np.float64))
-            mean = inside.astype(machine.artifact.dtype)
+            wanted = np.asarray(data_means[name], np.float64)
+            mean = inside(machine.artifact.layers[name], wanted, BASE_MARGIN).astype(machine.artifact.dtype)
             out[name] = np.ascontiguousarray(machine.kernels.field_of_mean[name](machine.p, mean))
         else:
             out[name] = machine.own[name].copy()
     return out
-
-
-def _inside(machine: Machine, name: str, mean: Doubles, margin: float = 0.02) -> Doubles:
-    """A mean moved into the interior of the support by shrinking it towards the uniform distribution's."""
-    layer = machine.artifact.layers[name]
-    match layer.support:
-        case "real":
-            return mean
-        case "one_hot":
-            return (1 - margin) * mean + margin / layer.states
-        case "finite":
-            low, high = min(layer.values), max(layer.values)
-            return np.clip(mean, low + margin * (high - low), high - margin * (high - low))
 
 
 def summed_layers(machine: Machine) -> tuple[str, ...]:

@@ -240,10 +240,11 @@ def _affordable_plan(machine: Machine, clamped: Mapping[str, Array], limit: int)
 def _seconds(cost: int) -> str:
     """A duration in words, at a nanosecond or two a unit evaluation."""
     log_seconds = math.log10(cost) - 8.7
-    for name, log_length in (("years", 7.5), ("days", 4.94), ("hours", 3.56), ("minutes", 1.78)):
+    for name, log_length in (("year", 7.5), ("day", 4.94), ("hour", 3.56), ("minute", 1.78)):
         if log_seconds >= log_length:
             amount = log_seconds - log_length
-            return f"{10**amount:.0f} {name}" if amount < 4 else f"10^{amount:.0f} {name}"
+            number = f"{10**amount:.0f}" if amount < 4 else f"10^{amount:.0f}"
+            return f"{number} {name}" + ("" if number == "1" else "s")
     return f"{max(1, round(10**log_seconds))} s"
 
 

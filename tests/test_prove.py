@@ -14,7 +14,7 @@ import pgmdsl.grammar
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.driver import check_source, checked_model
 from pgmdsl.compiler.prove import Verdict, verify_checks
-from pgmdsl.grammar.diagnostics import Diagnostics, render
+from pgmdsl.grammar.diagnostics import Diagnostics, Error, render
 from pgmdsl.grammar.source import Source
 
 EXPLANATIONS = Path(pgmdsl.grammar.__file__).parent / "explanations"
@@ -337,3 +337,34 @@ def test_work_is_bounded() -> None:
 def test_the_same_file_has_the_same_verdicts() -> None:
     text = f'{DBM}check "t": {LEFT} == sigmoid(a1[j])\ncheck "u": gradient(a1[j]) == data(h1[j])\n'
     assert verdicts(text) == verdicts(text)
+
+
+FIXED = """model Fixed(F = 3)
+visible x : gaussian[5]
+visible z : gaussian[4](sigma = 1/3) bias c
+hidden  h : binary[F]                bias a
+x -- h : W
+z -- h : U
+check "one": p(x[i] | h) == normal(b_x[i] + sum(W[i,j]*h[j] for j), 1)
+check "a third": p(z[i] | h) == normal(c[i] + sum(U[i,j]*h[j] for j)/3, 1/3)
+check "by name": p(z[i] | h) == normal(c[i] + sigma_z[i]*sum(U[i,j]*h[j] for j), sigma_z[i])
+check "both": p(h[j] = 1 | x, z) == sigmoid(a[j] + sum(W[i,j]*x[i] for i) + 3*sum(U[i,j]*z[i] for i))
+check "no": p(z[i] | h) == normal(c[i] + sum(U[i,j]*h[j] for j), 1/3)
+"""
+
+
+def test_a_parameter_fixed_at_a_number_is_that_number():
+    assert {v.title: v.status for v in verdicts(FIXED)} == {
+        "one": "proved",
+        "a third": "proved",
+        "by name": "proved",
+        "both": "proved",
+        "no": "refuted",
+    }
+
+
+def test_too_many_layers_are_a_sentence():
+    layers = "".join(f"hidden h{i} : binary[F]\n" for i in range(1, 200))
+    edges = "".join(f"h{i} -- h{i + 1} : W{i}\n" for i in range(199))
+    with pytest.raises(Error, match="200 layers with 199 edges are too many"):
+        verdicts(f"model Chain(F = 3)\nvisible h0 : binary[F]\n{layers}{edges}")

@@ -14,18 +14,25 @@ from pgmdsl.compiler.expressions import ONE, ZERO, Term, call, constant, entry, 
 from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.normal_product import scale
 from pgmdsl.compiler.normal_read import Reader
-from pgmdsl.compiler.normal_terms import Poly
+from pgmdsl.compiler.normal_terms import NoProofError, Poly
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.compiler.units import Finite, OneHot, Real
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Name, Number
 
 FieldAt = Callable[[str], Expression]  # the total field of a unit whose last index has this name
 
 
 def derive_model(model: Model) -> Derivation:
-    """All that follows from a checked model's terms."""
+    """All that follows from a checked model's terms. Raises `Error` for a model of too many layers."""
     symbols = Symbols.of(model)
-    fields = derive_fields(symbols)
+    try:
+        fields = derive_fields(symbols)
+    except NoProofError as problem:
+        raise Error(
+            f"{model.source.name}: {len(model.layers)} layers with {len(model.edges)} edges are too many to derive "
+            f"({problem}); models of up to about 100 layers are served"
+        ) from None
     conditionals = {name: derive_conditional(fields, name, model.neighbours(name)) for name in model.layers}
     hidden = [layer.name for layer in model.layers.values() if layer.role == "hidden"]
     visible = tuple(layer.name for layer in model.layers.values() if layer.role == "visible")

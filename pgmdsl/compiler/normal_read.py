@@ -32,9 +32,12 @@ class Reader:
     bound are given fresh names before anything else, so that none is captured.
     """
 
-    def __init__(self, algebra: Algebra, shapes: Mapping[str, tuple[Size, ...]]) -> None:
-        """Start with no index known."""
+    def __init__(
+        self, algebra: Algebra, shapes: Mapping[str, tuple[Size, ...]], fixed: Mapping[str, Fraction] | None = None
+    ) -> None:
+        """Start with no index known; every entry of a parameter in `fixed` is that number."""
         self.algebra = algebra
+        self.fixed = fixed or {}
         self.shapes = shapes
         self.ranges: dict[str, Size] = {}
 
@@ -50,7 +53,8 @@ class Reader:
             case Name(name):
                 return self.algebra.ref(name)
             case Index(name, indices):
-                return self.algebra.ref(name, self._indices(name, indices, bound))
+                names = self._indices(name, indices, bound)
+                return number(self.fixed[name]) if name in self.fixed else self.algebra.ref(name, names)
             case Negate(operand):
                 return scale(self.read(operand, bound), -1)
             case Binary(op, left, right):

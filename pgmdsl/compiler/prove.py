@@ -18,7 +18,7 @@ from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError
 from pgmdsl.compiler.refute import Comparison, Counterexample, Trial, compare, state_trials
 from pgmdsl.compiler.scope import examine_check
-from pgmdsl.compiler.symbols import Symbols
+from pgmdsl.compiler.symbols import Symbols, fixed_numbers
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.source import NOWHERE, Span
 from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression
@@ -121,7 +121,7 @@ def _means(model: Model, form: Form) -> tuple[str, ...]:
 
 def _reader(fields: Fields, form: Form) -> Reader:
     model = fields.symbols.model
-    reader = fields.symbols.reader(_means(model, form))
+    reader = fields.symbols.reader(_means(model, form), fixed_numbers(model))
     reader.ranges.update(free_indices(model, form))
     return reader
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pgmdsl.compiler.model import Layer, Model, Size
 from pgmdsl.compiler.numeric import Arithmetic, Digits, Floats, NoValueError, Point, Value, cost, evaluate
+from pgmdsl.compiler.symbols import fixed_numbers
 from pgmdsl.compiler.units import Finite, OneHot
 from pgmdsl.grammar.syntax import Expression
 
@@ -154,10 +155,13 @@ class Entries:
         self.means = frozenset(means)
         self.exact = exact
         self.spread = spread
+        self.fixed = fixed_numbers(model)
         self.known: dict[tuple[str, tuple[int, ...]], Value] = {}
 
     def __call__(self, name: str, indices: tuple[int, ...]) -> Value:
         """One entry."""
+        if name in self.fixed:
+            return self.exact(self.fixed[name].numerator) / self.exact(self.fixed[name].denominator)
         key = (name, indices)
         if key not in self.known:
             self.known[key] = self.exact(self._draw(name, indices))

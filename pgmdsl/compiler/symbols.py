@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from pgmdsl.compiler.expressions import ZERO, entry, filled, fresh_index, product, sum_over, without_zeros
 from pgmdsl.compiler.model import Layer, Model, Parameter, Size
@@ -66,14 +67,17 @@ class Symbols:
         sizes = [self.length(layer, self.letters[name].index(i)) for i in indices if i not in held]
         return product([*sizes, sum_over(body, [i for i in indices if i in held])])
 
-    def reader(self, means: Iterable[str] = ()) -> Reader:
-        """A reader of formulas, for one proof; the names of the layers in `means` stand for means, not states."""
+    def reader(self, means: Iterable[str] = (), fixed: Mapping[str, Fraction] | None = None) -> Reader:
+        """A reader of formulas, for one proof; the names of the layers in `means` stand for means, not states.
+
+        Parameters in `fixed` are read as these numbers.
+        """
         skipped = set(means)
         layers = [layer for layer in self.model.layers.values() if layer.name not in skipped]
         reductions = {layer.name: kind for layer in layers if (kind := reduction_of(layer)) is not None}
         states = frozenset(layer.name for layer in layers)
         positive = [p.name for p in self.model.parameters.values() if p.kind == "sigma"]
-        return Reader(Algebra(reductions, states, [*positive, *self.model.sizes]), self.shapes)
+        return Reader(Algebra(reductions, states, [*positive, *self.model.sizes]), self.shapes, fixed)
 
     def writer(self) -> Writer:
         """A writer of formulas."""
@@ -94,6 +98,21 @@ class Symbols:
             "sigma": entry(layer.sigma, indices) if layer.sigma is not None else ZERO,
         }
         return without_zeros(filled(text, names, {}, {}, ()))
+
+
+def fixed_numbers(model: Model) -> dict[str, Fraction]:
+    """The parameters that the file fixes at a number, such as `sigma = 0.5`."""
+    return {
+        p.name: _as_written(p.initial.value)
+        for p in model.parameters.values()
+        if p.fixed and p.initial.kind == "constant"
+    }
+
+
+def _as_written(value: float) -> Fraction:
+    """The short fraction that a float stands for, 1/3 or 0.7, if there is one."""
+    short = Fraction(value).limit_denominator(10**6)
+    return short if float(short) == value else Fraction(repr(value))
 
 
 def reduction_of(layer: Layer) -> Reduction | None:

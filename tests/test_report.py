@@ -63,7 +63,7 @@ def test_reports_as_written(golden: Callable[[str, str], None], name: str) -> No
 @pytest.mark.parametrize("name", MODELS)
 def test_text_is_aligned_and_not_too_wide(name: str) -> None:
     text = derivation_text(*derived(name))
-    assert max(map(len, text.splitlines())) <= WIDTH + 20  # one term may be longer than a line
+    assert max(map(len, text.splitlines())) <= WIDTH
     for block in text.split("\n\n")[2:]:
         shown = [line for line in block.splitlines() if " = " in line and line.lstrip()[0] not in "(+−"]
         columns = [{m.start() for m in re.finditer(" = ", line)} for line in shown]

@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
-from pgmdsl.compiler.typeset import unicode_terms, unicode_text
-from pgmdsl.compiler.typeset_latex import latex, latex_terms
+from pgmdsl.compiler.typeset import unicode_name, unicode_terms, unicode_text
+from pgmdsl.compiler.typeset_latex import latex, latex_name, latex_terms
 from pgmdsl.grammar.parse import parse_expression
 from pgmdsl.grammar.syntax import Binary, Call, Expression, Generator, Index, Name, Negate, Number, Set, Text
 
@@ -62,21 +62,53 @@ normal(0.01)
 Z != 1
 p(v, h1, rest)
 omega_2[i]*alpha*theta1
+p(y | hid_units2) == W_y_c[i,j]*hid_units2[j]*(b_x[i] - b_y[i])
+sum(x[site,k] for site, k)
 """.strip().splitlines()
+
+
+OWN = ("energy", "log_joint", "bound", "rest", "pi")  # names of the language, which have signs of their own
 
 
 def test_the_example_of_the_documentation() -> None:
     conditional = parse_expression(FORMULAS[0])
     assert unicode_text(conditional) == "p(h₁[j] = 1 | v, h₂) = σ(a₁[j] + Σᵢ W₁[i,j] v[i] + Σₖ W₂[j,k] h₂[k])"
     assert latex(conditional) == (
-        r"p(h_{1,j} = 1 \mid \mathbf{v}, \mathbf{h}_{2}) = "
-        r"\sigma\left(a_{1,j} + \sum_{i} W_{1,ij} v_{i} + \sum_{k} W_{2,jk} h_{2,k}\right)"
+        r"p(h_{1\,j} = 1 \mid \mathbf{v}, \mathbf{h}_{2}) = "
+        r"\sigma\left(a_{1\,j} + \sum_{i} W_{1\,ij} v_{i} + \sum_{k} W_{2\,jk} h_{2\,k}\right)"
     )
 
 
 def test_formulas_of_every_kind(golden: Callable[[str, str], None]) -> None:
     blocks = [f"{text}\n  {unicode_text(e)}\n  {latex(e)}\n" for text in FORMULAS for e in [parse_expression(text)]]
     golden("typeset/formulas.txt", "\n".join(blocks))
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "mathematical"),
+    [
+        ("W1", "W₁", "W_{1}"),
+        ("W", "W", "W"),
+        ("W_y_c", "W_y_c", r"\mathrm{W\_y\_c}"),
+        ("hid_units2", "hid_units₂", r"\mathrm{hid\_units}_{2}"),
+        ("W_v_h12", "W_v_h₁₂", r"\mathrm{W\_v\_h}_{12}"),
+        ("h_1", "h_1", r"\mathrm{h\_1}"),
+        ("b_x", "b_x", r"\mathrm{b\_x}"),
+        ("b_y", "b_y", r"\mathrm{b\_y}"),
+        ("pi", "π", r"\pi"),
+    ],
+)
+def test_a_name_is_the_file_s_with_its_number_as_subscript(name: str, plain: str, mathematical: str) -> None:
+    assert unicode_name(name) == plain
+    assert latex_name(name) == mathematical
+
+
+@given(st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(lambda n: n not in OWN))
+def test_no_two_names_look_the_same(name: str) -> None:
+    digits = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+    assert unicode_name(name).translate(digits) == name
+    assert re.sub(r"\\mathrm|[\\{}]", "", latex_name(name)) in (name, re.sub(r"(\d+)$", r"_\1", name))
+    assert "," not in latex(Index(name, (Name("i"), Name("j")))).replace(r"\,", "")
 
 
 def test_nodes_that_stand_in_no_formula() -> None:

@@ -25,20 +25,10 @@ class Piece:
     slashed: bool = False
 
 
-GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
-    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
-    "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ",
-    "Xi": "Ξ", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
-}  # fmt: skip
-
-
-def name_parts(name: str) -> tuple[str, list[str]]:
-    """A name's stem and the labels that become its subscript: `h1` is h, 1; `sigma_v` sigma, v; `W_v_h1` W, v, h1."""
-    stem, *labels = (part for part in name.split("_") if part)
-    bare = stem.rstrip("0123456789")
-    digits = stem[len(bare) :]
-    return bare, [*([digits] if digits else []), *labels]
+def name_parts(name: str) -> tuple[str, str]:
+    """A name's stem and the digits that become its subscript: `h1` is h, 1; `b_y` and `h_1` have none."""
+    stem = name.rstrip("0123456789")
+    return (name, "") if stem.endswith("_") else (stem, name[len(stem) :])
 
 
 class Notation(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -10,12 +11,13 @@ from typing import Any
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
 from pgmdsl.compiler.model import Layer, Model
 from pgmdsl.compiler.rewrite import rewrite, walk
-from pgmdsl.compiler.typeset import unicode_name, unicode_terms, unicode_text
+from pgmdsl.compiler.typeset import unicode_terms, unicode_text
 from pgmdsl.compiler.typeset_latex import escaped, latex, latex_name, latex_terms
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.syntax import Call, Expression, Index, Name
 
 WIDTH = 110  # of a line of text, where the terms of a formula let it break
+_SIGN = re.compile(r" (?=[+−] )")  # where a line may break inside a term
 _LATEX_WIDTH = 88  # of a line of a displayed formula, in characters of its Unicode form
 
 
@@ -42,7 +44,7 @@ def derivation_text(model: Model, derivation: Derivation) -> str:
     out = [_title(model), "", *_table(model)]
     for section in _sections(model, derivation):
         indent = "  " if section.layer is None else "    "
-        out += ["", section.heading if section.layer is None else f"  {unicode_name(section.layer)}: {section.heading}"]
+        out += ["", section.heading if section.layer is None else f"  {section.layer}: {section.heading}"]
         if section.remark:
             out.append(f"{indent}({section.remark})")
         lefts = [unicode_text(line.left) if not isinstance(line.left, str) else line.left for line in section.lines]
@@ -109,16 +111,15 @@ def _units(layer: Layer) -> str:
 
 
 def _table(model: Model) -> Iterator[str]:
-    """The layers and the weights, in columns."""
+    """The layers and the weights, in columns, by the file's own names."""
     rows: list[tuple[str, str, str, str]] = []
     for layer in model.layers.values():
-        extra = [f"bias {unicode_name(layer.bias)}"] if layer.bias else ["no bias"] if layer.role != "given" else []
-        extra += [f"deviation {unicode_name(layer.sigma)}"] if layer.sigma else []
-        rows.append((unicode_name(layer.name), layer.role, _units(layer), ", ".join(extra)))
+        extra = [f"bias {layer.bias}"] if layer.bias else ["no bias"] if layer.role != "given" else []
+        extra += [f"deviation {layer.sigma}"] if layer.sigma else []
+        rows.append((layer.name, layer.role, _units(layer), ", ".join(extra)))
     for edge in model.edges:
         shape = ", ".join(str(n) for n in model.parameters[edge.weight].shape)
-        first, second = map(unicode_name, edge.layers)
-        rows.append((f"{first} — {second}", "weight", f"{unicode_name(edge.weight)}[{shape}]", ""))
+        rows.append((" — ".join(edge.layers), "weight", f"{edge.weight}[{shape}]", ""))
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     for row in rows:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -194,13 +195,18 @@ def _mean_field(model: Model, derivation: Derivation) -> dict[str, Equation]:
 
 
 def _wrapped(start: str, right: Expression) -> Iterator[str]:
-    """The lines of one formula, broken between terms where it is long."""
-    line = start
+    """The lines of one formula, broken between terms where it is long, and inside a term that is longer than a line."""
+    line, indent = start, " " * len(start)
     for k, term in enumerate(unicode_terms(right)):
         if k and len(line) + len(term) > WIDTH:
             yield line.rstrip()
-            line = " " * len(start)
-        line += term + " "
+            line = indent
+        long = len(indent) + len(term) > WIDTH
+        for inner, part in enumerate(_SIGN.split(term) if long else [term]):
+            if inner and len(line) + len(part) > WIDTH:
+                yield line.rstrip()
+                line = indent + "  "
+            line += part + " "
     yield line.rstrip()
 
 

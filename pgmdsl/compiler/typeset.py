@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pgmdsl.compiler.notation import ATOM, GREEK, POWER, PRODUCT, RELATION, Notation, Piece, name_parts
+from pgmdsl.compiler.notation import ATOM, POWER, PRODUCT, RELATION, Notation, Piece, name_parts
 from pgmdsl.compiler.typeset_walk import typeset, typeset_terms
 from pgmdsl.grammar.syntax import Expression
 
-_SUBSCRIPTS = str.maketrans("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
+_LOW = "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ"
+_SUBSCRIPTS = str.maketrans("0123456789aehijklmnoprstuvx", _LOW)
 _SUPERSCRIPTS = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_OWN_NAMES = {"energy": "E", "log_joint": "log p*", "bound": "ℒ"}
+_OWN_NAMES = {"energy": "E", "log_joint": "log p*", "bound": "ℒ", "pi": "π"}
 _FUNCTIONS = {
     "sigmoid": "σ",
     "free_energy": "F",
@@ -28,7 +29,7 @@ def unicode_text(expression: Expression) -> str:
 
 
 def unicode_name(name: str) -> str:
-    """A name with its trailing number as a subscript: `W₁`."""
+    """A name as the file has it, a trailing number as its subscript: `W₁`, `b_y`."""
     return Unicode().named(name)
 
 
@@ -56,11 +57,11 @@ class Unicode(Notation):
         return Piece(power, POWER) if mantissa == "1" else Piece(f"{mantissa} · {power}", PRODUCT)
 
     def named(self, name: str) -> str:
-        """Greek names as letters, labels as subscripts."""
+        """As in the file, a trailing number as a subscript."""
         if name in _OWN_NAMES:
             return _OWN_NAMES[name]
-        stem, labels = name_parts(name)
-        return GREEK.get(stem, stem) + _below("".join(labels), fallback="_".join(labels))
+        stem, digits = name_parts(name)
+        return stem + digits.translate(_SUBSCRIPTS)
 
     def layer(self, name: str) -> str:
         """A layer is written by its name."""
@@ -143,12 +144,13 @@ class Unicode(Notation):
 
     def softmax(self, index: str, body: str, at: str | None) -> str:
         """`softmaxₖ(a[k])` is entry k of the softmax over k."""
-        return f"softmax{_below(index)}({body})" + ("" if at is None else f"[{at}]")
+        return f"softmax{self.indices_below([index], None)}({body})" + ("" if at is None else f"[{at}]")
 
     def indices_below(self, names: list[str], condition: str | None) -> str:
-        """`ᵢⱼ`, or `_{m ≠ j}`."""
+        """`ᵢⱼ`, `ₖ₂`, `_{site}`, or `_{m ≠ j}`."""
         if condition is None:
-            return _below("".join(names), all(len(n) == 1 for n in names) or len(names) == 1, ",".join(names))
+            signs = all(len(n) == 1 for n in names) or (len(names) == 1 and names[0][1:].isdigit())
+            return _below("".join(names)) if signs else f"_{{{','.join(names)}}}"
         alone = len(names) == 1 and condition.startswith(f"{names[0]} ")
         return f"_{{{condition}}}" if alone else f"_{{{','.join(names)}: {condition}}}"
 
@@ -161,12 +163,9 @@ class Unicode(Notation):
         return f"{'Σ' if kind == 'sum' else 'Π'}{below} {body}"
 
 
-def _below(text: str, whole: bool = True, fallback: str | None = None) -> str:
-    """The text as a subscript where Unicode has all of its letters, else after `_`, in braces if it is long."""
-    if not text:
-        return ""
-    low = text.translate(_SUBSCRIPTS)
-    if whole and not any(a == b for a, b in zip(text, low, strict=True)):
+def _below(signs: str) -> str:
+    """Signs as a subscript where Unicode has all of them, else after `_`, in braces where there are several."""
+    low = "".join(c if c in _LOW else c.translate(_SUBSCRIPTS) for c in signs)
+    if all(c in _LOW for c in low):
         return low
-    plain = text if fallback is None else fallback
-    return f"_{plain}" if len(plain) == 1 else f"_{{{plain}}}"
+    return f"_{signs}" if len(signs) == 1 else f"_{{{','.join(signs)}}}"

@@ -6,11 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pgmdsl.compiler.notation import GREEK, POWER, PRODUCT, RELATION, Notation, Piece, name_parts
+from pgmdsl.compiler.notation import POWER, PRODUCT, RELATION, Notation, Piece, name_parts
 from pgmdsl.compiler.typeset_walk import typeset, typeset_terms
 from pgmdsl.grammar.syntax import Expression
 
-_OWN_NAMES = {"energy": "E", "log_joint": r"\log p^{*}", "bound": r"\mathcal{L}", "rest": r"\mathrm{rest}"}
+_OWN_NAMES = {
+    "energy": "E",
+    "log_joint": r"\log p^{*}",
+    "bound": r"\mathcal{L}",
+    "pi": r"\pi",
+    "rest": r"\mathrm{rest}",
+}
 _FUNCTIONS = {
     "sigmoid": r"\sigma",
     "exp": r"\exp",
@@ -30,7 +36,7 @@ _ESCAPES = {
 
 
 def latex(expression: Expression) -> str:
-    r"""The formula in LaTeX, for math mode: `\sigma\left(a_{1,j} + \sum_{i} W_{1,ij} v_{i}\right)`."""
+    r"""The formula in LaTeX, for math mode: `\sigma\left(a_{1\,j} + \sum_{i} W_{1\,ij} v_{i}\right)`."""
     return typeset(expression, Latex())
 
 
@@ -45,7 +51,7 @@ def latex_terms(expression: Expression) -> list[str]:
 
 
 class Latex(Notation):
-    r"""A trailing number and what follows `_` become labels before the indices: `W_{1,ij}`, `\sigma_{v,i}`."""
+    r"""A trailing number stands before the indices, other names are upright: `W_{1\,ij}`, `\mathrm{b\_y}_{k}`."""
 
     minus = "-"
     stacks_fractions = True
@@ -63,7 +69,7 @@ class Latex(Notation):
         return Piece(power, POWER) if mantissa == "1" else Piece(rf"{mantissa} \cdot {power}", PRODUCT)
 
     def named(self, name: str) -> str:
-        """Greek names as letters, words upright, labels as subscripts."""
+        """One letter in italics, a word upright, a trailing number as a subscript."""
         return _OWN_NAMES.get(name) or _subscripted(name, [])
 
     def layer(self, name: str) -> str:
@@ -71,7 +77,7 @@ class Latex(Notation):
         return _OWN_NAMES.get(name) or _subscripted(name, [], bold=True)
 
     def entry(self, name: str, indices: list[str]) -> str:
-        """`W_{1,ij}`."""
+        r"""`W_{1\,ij}`."""
         return _subscripted(name, indices)
 
     def quoted(self, value: str) -> str:
@@ -99,10 +105,10 @@ class Latex(Notation):
         return rf"{text}^{{\top}}"
 
     def times(self, left: str, right: str) -> str:
-        """Side by side, with a dot before a number and a thin space before a parenthesis."""
+        """Side by side, with a dot before a number and a thin space before a parenthesis or a word."""
         if right[0].isdigit():
             return rf"{left} \cdot {right}"
-        return rf"{left} \, {right}" if right.startswith(("(", r"\left(")) else f"{left} {right}"
+        return rf"{left} \, {right}" if right.startswith(("(", r"\left(", r"\mathrm{")) else f"{left} {right}"
 
     def quotient(self, left: str, right: str) -> Piece:
         """A fraction."""
@@ -178,21 +184,18 @@ def _fenced(opening: str, text: str, closing: str) -> str:
 
 
 def _word(text: str, bold: bool = False) -> str:
-    """One letter in italics, a Greek letter by its command, a word upright."""
-    if text in GREEK:
-        return rf"\boldsymbol{{\{text}}}" if bold else rf"\{text}"
+    """One letter in italics, a word upright; a vector bold."""
     if bold:
         return rf"\mathbf{{{escaped(text)}}}"
-    return text if len(text) == 1 or text.isdigit() else rf"\mathrm{{{escaped(text)}}}"
+    return text if len(text) == 1 else rf"\mathrm{{{escaped(text)}}}"
 
 
 def _joined(items: list[str]) -> str:
-    """Indices side by side where each is one sign, else with commas."""
-    return ("" if all(len(item) == 1 for item in items) else ",").join(items)
+    """Indices side by side, with thin spaces where one is more than a sign."""
+    return ("" if all(len(item) == 1 for item in items) else r"\,").join(items)
 
 
 def _subscripted(name: str, indices: list[str], bold: bool = False) -> str:
-    stem, labels = name_parts(name)
-    shown = [_subscripted(label, []) if label[0].isalpha() else label for label in labels]
-    below = ",".join(part for part in (_joined(shown), _joined(indices)) if part)
+    stem, digits = name_parts(name)
+    below = r"\,".join(part for part in (digits, _joined(indices)) if part)
     return _word(stem, bold) + (f"_{{{below}}}" if below else "")

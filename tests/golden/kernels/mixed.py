@@ -294,7 +294,7 @@ def gaussian_mean(f):
 
 @njit(**SCALAR)
 def gaussian_log_partition(f, sigma):
-    """A(f) = f²/2 + log(σ) + log(2 π)/2."""
+    """A(f) = f²/2 + log(sigma) + log(2 π)/2."""
     return f * f / Real(2.0) + log(sigma) + log(Real(2.0) * Real(np.pi)) / Real(2.0)
 
 
@@ -360,7 +360,7 @@ def gaussian_add_changes(field, own0, scale0, own1, scale1, sigma, out):
 
 @njit(**KERNEL)
 def gaussian_add_energies(s, b, sigma, out):
-    """out += sum over units of base(x) + constant = x²/(2 σ²) + b²/(2 σ²), x = s σ."""
+    """out += sum over units of base(x) + constant = x²/(2 sigma²) + b²/(2 sigma²), x = s sigma."""
     for i in range(s.shape[0]):
         states, total = s[i], 0.0
         for j in range(s.shape[1]):
@@ -627,7 +627,7 @@ def field_v(p, s, out):
 
 
 def own_factor_v(p):
-    """What the bias of v is multiplied by in its field: 1/σ."""
+    """What the bias of v is multiplied by in its field: 1/sigma."""
     return 1.0 / p["sigma_v"]
 
 
@@ -653,7 +653,7 @@ def log_partition_change_v(p, field, own0, scale0, own1, scale1, out):
 
 
 def base_energy_v(p, s, out):
-    """out += sum over units of x²/(2 σ²) + b²/(2 σ²), the energy besides the field's."""
+    """out += sum over units of x²/(2 sigma²) + b²/(2 sigma²), the energy besides the field's."""
     gaussian_add_energies(s, p["b"], p["sigma_v"], out)
 
 

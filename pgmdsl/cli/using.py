@@ -116,9 +116,7 @@ def reconstruct_command(
 @click.command("eval")
 @RUN
 @DATA
-@click.option(
-    "--method", type=click.Choice(["auto", "exact", "ais"]), default="auto", show_default=True, help="Of log Z."
-)
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Of log Z.")
 @click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
 @click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
 @SEED

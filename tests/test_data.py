@@ -332,7 +332,9 @@ def test_shares_are_disjoint_and_the_same_for_all(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(50))
     np.testing.assert_array_equal(again.train.rows, first.train.rows)
     assert first.digest == again.digest
-    assert first.digest != open_data(artifact_of(RBM), {"v": 1 - array}, valid=0.1, test=0.2, base=tmp_path).digest
+    other = open_data(artifact_of(RBM), {"v": 1 - array}, valid=0.1, test=0.2, base=tmp_path)
+    assert other.digest.keys() == first.digest.keys()
+    assert other.digest != first.digest
 
 
 def test_rows_of_weight_zero_are_not_trained_on(tmp_path: Path) -> None:
@@ -340,6 +342,36 @@ def test_rows_of_weight_zero_are_not_trained_on(tmp_path: Path) -> None:
     assert data.rows.tolist() == [0, 2, 3]
     assert data.weights is not None
     assert data.weights.tolist() == [1, 2, 1]
+
+
+def test_the_files_weights_go_with_its_own_rows(tmp_path: Path) -> None:
+    """Rows given otherwise weigh 1, be they as many or not; rows of one layer from the file bring its weights."""
+    text = """
+    model Two(D = 4, K = 3)
+    visible v : binary[D]
+    visible y : softmax[K]
+    hidden  h : binary[2]
+    v -- h
+    y -- h
+    data v { file = "v.npy" }
+    data y { file = "y.npy" }
+    data weights { file = "w.npy" }
+    """.replace("\n    ", "\n")
+    np.save(tmp_path / "v.npy", np.zeros((3, 4)))
+    np.save(tmp_path / "y.npy", np.arange(3))
+    np.save(tmp_path / "w.npy", np.array([1.0, 2, 5]))
+    artifact = artifact_of(text)
+
+    def weights(given: dict[str, Any], passed: Any = None) -> Any:
+        found = open_data(artifact, given, weights=passed, base=tmp_path).train.weights
+        return None if found is None else found.tolist()
+
+    assert weights({}) == [1, 2, 5]
+    assert weights({"y": np.zeros(3)}) == [1, 2, 5]
+    for cases in (3, 5):
+        assert weights({"v": np.ones((cases, 4)), "y": np.zeros(cases)}) is None
+    assert weights({"v": tmp_path / "v.npy", "y": tmp_path / "y.npy"}) is None
+    assert weights({"v": np.ones((2, 4)), "y": np.zeros(2)}, [3, 4]) == [3, 4]
 
 
 def test_validation_files(grey: Path) -> None:
@@ -365,8 +397,8 @@ def test_shares_that_cannot_be(valid: Any, message: str, tmp_path: Path) -> None
 def test_a_single_row_cannot_be_shared(tmp_path: Path) -> None:
     with pytest.raises(Error, match=r"of 1 row nothing is left to train on after valid = 0\.5; give more"):
         open_data(artifact_of(RBM), {"v": np.zeros((1, 4))}, valid=0.5, base=tmp_path)
+    (row,) = open_data(artifact_of(RBM), {"v": np.zeros((2, 4))}, valid=0.5, base=tmp_path).train.rows
     with pytest.raises(Error, match=r"of 2 rows .* after valid = 0\.5 and weights of 0;"):
-        row = int(open_data(artifact_of(RBM), {"v": np.zeros((2, 4))}, valid=0.5, base=tmp_path).train.rows[0])
         open_data(artifact_of(RBM), {"v": np.zeros((2, 4))}, valid=0.5, weights=1.0 - np.eye(2)[row], base=tmp_path)
 
 

@@ -33,6 +33,7 @@ SETTINGS = """
     stop = patience(9, reconstruction)
   }
 """
+FIT = "fit { epochs = 3, batch = 4, negative = cd(1) }"
 STEPS = 3 * 2 * 2 + 3 * 4  # of 12 training cases
 
 
@@ -180,8 +181,27 @@ def test_arrays_must_be_given_again(interrupted: Path) -> None:
 def test_other_data_is_refused(interrupted: Path) -> None:
     changed = levels()
     changed["v"][3, 1] += 0.001
-    with pytest.raises(Error, match="not what this run was trained on"):
+    with pytest.raises(Error, match=r"the array given for layer v is not what this run was trained on.*--init"):
         resume(interrupted, deep(), changed)
+
+
+def test_the_file_that_has_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = with_train(
+        f'{RBM}\ndata v {{ file = "x.npy", valid = "y.npy" }}\ndata weights {{ file = "w.npy" }}', FIT
+    )
+    files = {"x.npy": random_data(artifact, 9)["v"], "y.npy": random_data(artifact, 4)["v"], "w.npy": np.ones(9)}
+    for name, array in files.items():
+        np.save(tmp_path / name, array)
+    with monkeypatch.context() as patch:
+        interrupt_before(patch, 2, ctrl_c)
+        with pytest.raises(training.Interrupted):
+            train(artifact, base=tmp_path, out=tmp_path / "run")
+    for name, array in files.items():
+        np.save(tmp_path / name, 2 * array if name == "w.npy" else 1 - array)
+        with pytest.raises(Error, match=rf"run: {name} .* is not what this run was trained on"):
+            resume(tmp_path / "run", artifact)
+        np.save(tmp_path / name, array)
+    assert resume(tmp_path / "run", artifact).metrics
 
 
 def test_another_model_is_refused(interrupted: Path) -> None:

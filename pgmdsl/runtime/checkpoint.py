@@ -67,7 +67,7 @@ def load_checkpoint(directory: Path, artifact: Artifact) -> tuple[RunInfo, dict[
         raise Error(
             f"{path}: this checkpoint is of another model: of {info.model} compiled with hash {info.hash[:12]}, not of "
             f"{artifact.name} with hash {artifact.hash[:12]}. Its model.ebm has been changed, or another version of "
-            "pgmdsl compiles it; restore it, or start a new run with this one's parameters"
+            f"pgmdsl compiles it; restore it, or start a new run from this one's parameters: --init {directory}"
         )
     return info, arrays
 

@@ -103,7 +103,7 @@ class Splits:
     train: Data
     valid: Data | None
     test: Data | None
-    digest: str  # of everything: by it a resumed run knows its data again
+    digest: Mapping[str, str]  # SHA-256 by file or array: by them a resumed run knows its data again
 
 
 def open_data(
@@ -124,7 +124,8 @@ def open_data(
             `bits` apply; or a whole `DataSpec`.
         valid: in place of the block's `valid`: a share of the rows, a file, or arrays and files by layer.
         test: the same for `test`.
-        weights: case weights (cases,) of the training rows, before shares are split off.
+        weights: case weights (cases,) of the training rows, before shares are split off. Without it those of the
+            file, where at least one layer's rows are the file's own; other cases weigh 1.
         base: the folder of the model file, to which its paths are relative.
 
     Raises:
@@ -141,20 +142,20 @@ def open_data(
             raise Error(f"data is given for {name}, which is no visible layer{hidden}; {hint}")
     columns = {name: _column(layer, given.get(name), specs.get(name), base) for name, layer in layers.items()}
     rows = _same_rows(columns)
-    weight, weight_digest = _weights(weights, specs.get("weights"), rows, base)
+    own = specs.get("weights") if given.keys() < layers.keys() else None  # the file's weights go with the file's rows
+    weight, digests = _weights(weights, own, rows, base)
     apart = {
         "valid": _share("valid", valid, specs, layers, base),
         "test": _share("test", test, specs, layers, base),
     }
     parts = _split(rows, weight, {k: v for k, v in apart.items() if isinstance(v, float)})
     data = {k: Data(columns, part, None if weight is None else weight[part]) for k, part in parts.items()}
-    digests = [columns[n].digest for n in columns] + [weight_digest]
+    digests |= {column.place: column.digest for column in columns.values()}
     for name, share in apart.items():
         if isinstance(share, dict):
-            _same_rows(share)
-            data[name] = Data(share, np.arange(next(iter(share.values())).rows), None)
-        digests.append(str(share) if isinstance(share, float) else ",".join(c.digest for c in (share or {}).values()))
-    return Splits(data["train"], data.get("valid"), data.get("test"), " ".join(digests))
+            data[name] = Data(share, np.arange(_same_rows(share)), None)
+            digests |= {f"{column.place}, for {name}": column.digest for column in share.values()}
+    return Splits(data["train"], data.get("valid"), data.get("test"), digests)
 
 
 def peek_shape(spec: DataSpec, base: Path) -> tuple[int, ...]:
@@ -210,7 +211,7 @@ def _same_rows(columns: Mapping[str, Column]) -> int:
 
 def _weights(
     given: Given | None, spec: DataSpec | None, rows: int, base: Path
-) -> tuple[NDArray[np.float64] | None, str]:
+) -> tuple[NDArray[np.float64] | None, dict[str, str]]:
     if isinstance(given, str | Path):
         values, place = read_array(_absolute(given), base, "case weights"), f"{given} (case weights)"
     elif given is not None:
@@ -218,7 +219,7 @@ def _weights(
     elif spec is not None and spec.file is not None:
         values, place = read_array(spec.file, base, "case weights"), f"{spec.file} (case weights)"
     else:
-        return None, ""
+        return None, {}
     if values.dtype.kind not in "biuf":
         raise Error(f"{place}: the weights are of type {values.dtype}, not numbers; save them as floats")
     if values.shape not in ((rows,), (rows, 1)):
@@ -232,7 +233,7 @@ def _weights(
         raise Error(f"{place}: the weight of row {row} (from 0) is {weights[row]}; weights are finite and not negative")
     if not weights.any():
         raise Error(f"{place}: every weight is 0, so there is nothing to train on; give some case a positive weight")
-    return weights, hashlib.sha256(weights.tobytes()).hexdigest()
+    return weights, {place: hashlib.sha256(weights.tobytes()).hexdigest()}
 
 
 def _share(
@@ -290,7 +291,7 @@ def _split(rows: int, weights: NDArray[np.float64] | None, shares: Mapping[str, 
     if len(parts["train"]) == 0:
         taken = [f"{name} = {share:g}" for name, share in shares.items()] + ["weights of 0"] * (weights is not None)
         raise Error(
-            f"of {rows} row{'s' * (rows != 1)} nothing is left to train on after {' and '.join(taken)}; give more rows, "
-            "or hold out less"
+            f"of {rows} row{'s' * (rows != 1)} nothing is left to train on after {' and '.join(taken)}; give more "
+            "rows, or hold out less"
         )
     return parts

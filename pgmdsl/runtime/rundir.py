@@ -30,7 +30,7 @@ class RunInfo:
         base: the folder to which paths in the model file are relative.
         data: how data was given: by `data`, `valid`, `test` and `weights`, a path, a number, or `array` for what was
             handed over in memory, by layer where it was so.
-        digest: of all data.
+        digest: SHA-256 of all data, by file or array.
         freeze: parameters frozen throughout.
         warm: whether the run started from given parameters.
         phase: the number of the phase (from 0).
@@ -53,7 +53,7 @@ class RunInfo:
     versions: Mapping[str, str]
     base: str
     data: Mapping[str, Any]
-    digest: str
+    digest: Mapping[str, str]
     freeze: tuple[str, ...]
     warm: bool
     phase: int = 0

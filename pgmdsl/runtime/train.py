@@ -79,7 +79,7 @@ def train(
         versions=_versions(artifact),
         base=str(base.absolute()),
         data={k: _described(v) for k, v in (("data", data), ("valid", valid), ("test", test), ("weights", weights))},
-        digest=splits.digest,
+        digest=dict(splits.digest),
         freeze=tuple(freeze),
         warm=init is not None,
     )
@@ -120,11 +120,7 @@ def resume(
     info, arrays = load_checkpoint(directory, artifact)
     _verify_phases(artifact, info.freeze)
     splits = reopen_data(directory, artifact, info, data, valid=valid, test=test, weights=weights)
-    if splits.digest != info.digest:
-        raise Error(
-            f"{directory}: the data is not what this run was trained on: a file has changed, or other arrays are "
-            "given. Restore it, or start a new run with this one's parameters"
-        )
+    _verify_same_data(directory, info.digest, splits.digest)
     cut_metrics(directory, info.metrics_bytes)
     parameters = split_arrays(arrays, "parameter")
     session = Session(artifact, load_kernels(artifact), splits, directory, info, parameters, callback, display)
@@ -157,6 +153,15 @@ def reopen_data(
         weights=given["weights"],
         base=Path(info.base),
     )
+
+
+def _verify_same_data(directory: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    changed = [place for place in (*before, *now) if before.get(place) != now.get(place)]
+    if changed:
+        raise Error(
+            f"{directory}: {changed[0]} is not what this run was trained on; restore it, or start a new run from this "
+            f"one's parameters: pgmc train FILE --init {directory}"
+        )
 
 
 def _versions(artifact: Artifact) -> dict[str, str]:

@@ -298,6 +298,25 @@ def test_schedules_follow_epoch_and_progress(tmp_path: Path) -> None:
         np.testing.assert_array_equal(second.parameters[name], value)
 
 
+@pytest.mark.parametrize("stop", ["", ", stop = patience(2, reconstruction)"])
+def test_the_recorded_rate_is_that_of_the_last_step(stop: str, tmp_path: Path) -> None:
+    artifact = with_train(
+        f"{RBM}\ndata v {{ valid = 0.5 }}", f"fit {{ epochs = 3, batch = 4, rate = 0.1 * (1 - progress){stop} }}"
+    )
+    run = train(artifact, random_data(artifact, 16), out=tmp_path / "run")  # 8 cases to train on: 2 steps an epoch
+    assert [m["rate"] for m in run.metrics] == pytest.approx([0.1 * (1 - step / 6) for step in (1, 3, 5)])
+    artifact = with_train(RBM, "fit { epochs = 2, batch = 4, rate = 0.3 }")
+    run = train(artifact, random_data(artifact, 8), out=tmp_path / "constant")
+    assert [m["rate"] for m in run.metrics] == [0.3, 0.3]
+
+
+@pytest.mark.parametrize(("updates", "epochs"), [(1, [1]), (2, [1]), (3, [1, 2])])
+def test_an_epoch_that_has_begun_counts(updates: int, epochs: list[int], tmp_path: Path) -> None:
+    artifact = with_train(RBM, f"fit {{ updates = {updates}, batch = 4 }}")
+    run = train(artifact, random_data(artifact, 8), out=tmp_path / "run")
+    assert [m["epoch"] for m in run.metrics] == epochs
+
+
 def test_a_negative_rate_in_mid_run_is_an_error(tmp_path: Path) -> None:
     artifact = with_train(RBM, "fit { epochs = 4, batch = 4, rate = 0.1 - 0.06*epoch }")
     with pytest.raises(Error, match=r"rate is -0.02 at epoch 2"):

@@ -53,23 +53,27 @@ class Job:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the next step."""
+        """The epoch of the next step, from 0."""
         return self.step // self.steps_per_epoch
+
+    @property
+    def epochs_begun(self) -> int:
+        """How many epochs have had a step; the last one perhaps has not ended."""
+        return -(-self.step // self.steps_per_epoch)
 
     @property
     def epochs(self) -> int:
         """How many epochs there are, the last one perhaps not a whole one."""
         return -(-self.steps // self.steps_per_epoch)
 
-    def rates(self) -> Rates:
-        """The values of the schedules at the next step."""
-        at = (self.epoch, self.step, self.step / self.steps)
+    def rates(self, step: int) -> Rates:
+        """The values of the schedules at a step, from 0."""
+        at = (step // self.steps_per_epoch, step, step / self.steps)
         recipe = self.recipe
         rates = Rates(recipe.rate.at(*at), recipe.momentum.at(*at), recipe.decay.at(*at))
         if rates.momentum >= 1:
             raise Error(
-                f"momentum is {rates.momentum:g} at epoch {self.epoch}, and has to be below 1; mend it in the train "
-                "block"
+                f"momentum is {rates.momentum:g} at epoch {at[0]}, and has to be below 1; mend it in the train block"
             )
         return rates
 
@@ -97,7 +101,7 @@ class Job:
             weights = self.feed.data.weights[cases]
             mass = float(weights.mean() / self.feed.data.weights.mean())
         clock = (self.step, self.step + 1 == self.steps)
-        self.learner.step(len(cases), weights, mass, self.rates(), clock, words)
+        self.learner.step(len(cases), weights, mass, self.rates(self.step), clock, words)
         self.step += 1
 
     def averaged(self) -> Machine:
@@ -132,8 +136,8 @@ class Job:
         for name in self.learner.optimiser.velocity:
             if not np.isfinite(self.machine.p[name]).all():
                 raise Error(
-                    f"{self.name}: {name} is no longer finite at epoch {self.epoch}: training has diverged. Lower the "
-                    "rate, or raise decay; the run keeps its last checkpoint"
+                    f"{self.name}: {name} is no longer finite after epoch {self.epochs_begun}: training has diverged. "
+                    "Lower the rate, or raise decay; the run keeps its last checkpoint"
                 )
 
     # --- what a checkpoint holds --------------------------------------------------------------------------

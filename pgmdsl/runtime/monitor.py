@@ -26,12 +26,13 @@ LARGE_SINGULAR = 40.0  # 6 to 11 is healthy in a DBM on MNIST, 57 was a collapse
 def is_watched(job: Job) -> bool:
     """Whether figures are taken after the epoch that has just ended."""
     every = max(1, job.epochs // TIMES)
-    return job.step >= job.steps or job.epoch % every == 0 or job.recipe.stop is not None
+    return job.step >= job.steps or job.epochs_begun % every == 0 or job.recipe.stop is not None
 
 
 def watch(job: Job) -> Metrics:
     """The figures after an epoch, on up to 500 training and validation cases.
 
+    `rate`: the learning rate of the last step.
     `reconstruction`: mean squared difference of the observed statistics from their means given the hidden means.
     `active`, `saturated`: by hidden layer, mean activity, and the share of units that hardly vary over the cases.
     `singular`: by weight, its largest singular value. `free_energy_gap`: mean over validation less over training, a
@@ -39,7 +40,7 @@ def watch(job: Job) -> Metrics:
     """
     machine = job.averaged()
     s, weight = _state(job.feed, machine)
-    out: Metrics = {"rate": job.rates().rate if job.step < job.steps else 0.0}
+    out: Metrics = {"rate": job.rates(job.step - 1).rate}
     out["reconstruction"] = reconstruction_error(machine, s, weight, job.feed.layers)
     hidden = [n for n in machine.layers if n not in job.feed.layers]
     out["active"] = {n: _round(float((weight @ s[n]).mean() / weight.sum())) for n in hidden}

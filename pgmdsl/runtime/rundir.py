@@ -36,7 +36,7 @@ class RunInfo:
         phase: the number of the phase (from 0).
         stage: the number of the stage of greedy pretraining.
         step: steps taken in it.
-        epoch: epochs begun in it.
+        epoch: whole epochs done in it.
         started: whether the stage has been set up; its arrays are then in the checkpoint.
         best_value: of the metric of `stop`.
         since_best: epochs since then.

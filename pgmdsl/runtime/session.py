@@ -160,7 +160,7 @@ class Session:
     def _after_epoch(self, job: Job) -> bool:
         done = False
         if is_watched(job):
-            metrics = {"phase": job.name, "epoch": job.epoch, "step": job.step, **watch(job)}
+            metrics = {"phase": job.name, "epoch": job.epochs_begun, "step": job.step, **watch(job)}
             if job.recipe.stop is not None:
                 metric = stop_metric(job)
                 metrics[f"valid_{metric}" if metric != "reconstruction" else "score"] = value = stop_value(job, metric)

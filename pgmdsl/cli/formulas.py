@@ -69,7 +69,9 @@ def verify_command(file: Path, as_json: bool) -> None:
                 for status in ("proved", "agrees", "refuted")
                 if (n := sum(v.status == status for v in verdicts))
             )
-            click.echo(f"{file}: {counts}")
+            wrong = sum(not v.passed for v in verdicts)
+            noun = "1 check does" if wrong == 1 else f"{wrong} checks do"
+            click.echo(f"{file}: {counts}" + (f"; {noun} not end as the file says" if wrong else ""))
     sys.exit(0 if passed else 1)
 
 
@@ -96,7 +98,9 @@ def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, output: Path | 
 @FILE
 @SIZES
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--emit", "stage", metavar="STAGE", help="Print one stage: syntax, model, derivation, plan or kernels.")
+@click.option(
+    "--emit", "stage", metavar="STAGE", help="Print one stage: syntax, model, graph, derivation, plan or kernels."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results; with --emit a file.")
 def compile_command(
     file: Path,

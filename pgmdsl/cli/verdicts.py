@@ -11,15 +11,20 @@ if TYPE_CHECKING:
 
 
 def verdict_text(source: Source, verdict: Verdict) -> str:
-    """The status, title and place of a check in one line; below it what refutes it, or why it is not proved."""
+    """The status, title and place of a check in one line; below it what refutes it, or why it is not proved.
+
+    A check marked `refuted` that is not begins with NOT REFUTED.
+    """
     line, column = source.line_column(verdict.span.start)
-    mark = " (as it should be)" if verdict.expected_refuted and verdict.passed else ""
-    lines = [f"{verdict.status + mark:<10} {verdict.title}  ({source.name}:{line}:{column})"]
+    status: str = verdict.status
+    if verdict.expected_refuted:
+        status = "refuted (as it should be)" if verdict.passed else f"NOT REFUTED, but {verdict.status}:"
+    lines = [f"{status:<10} {verdict.title}  ({source.name}:{line}:{column})"]
     if verdict.status != "proved":
         lines.append(f"           {verdict.detail}")
     lines.extend(f"           {difference}" for difference in verdict.differences)
     if verdict.expected_refuted and not verdict.passed:
-        lines.append("           the file says that this is refuted, and it is not")
+        lines.append("           the file says that this is refuted: mend the formula, or leave out the word")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""A model's derivation as text, LaTeX and JSON."""
+"""What a person reads of a model: its derivation as text, LaTeX and JSON, every stage, the verdicts on its checks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pgmdsl.cli.verdicts import verdict_text
 from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
+from pgmdsl.compiler.driver import STAGES, compile_source, show_stage
 from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.prove import Status, Verdict
 from pgmdsl.compiler.report import WIDTH, derivation_json, derivation_latex, derivation_text
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.parse import parse_expression, parse_file
@@ -108,3 +111,52 @@ def test_latex_compiles_within_its_margins(tmp_path: Path, name: str) -> None:
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-1500:]
     assert "Overfull" not in run.stdout
+
+
+# --- stages -----------------------------------------------------------------------------------------------
+
+STAGED = """# A machine with a unit of every kind.
+model Staged(D = 4, F = 3, K = 3)
+visible v : gaussian[D](sigma = 2) bias b(fixed = 0.5)
+hidden  h : binary[2, F] bias a
+hidden  s : spin[F] bias none
+visible y : softmax[K]
+v -- h : W(init = normal(0.1))
+y -- h
+h -- s : J
+check "a unit": p(s[j] = 1 | h) == sigmoid(2*sum(J[i,k,j]*h[i,k] for i, k))
+train {
+  batch = 10
+  greedy { epochs = 2 }
+  fit { rate = 0.1*(1 - progress), negative = pcd(2, chains = 5) }
+}
+"""
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "kernels"])
+def test_stages_as_printed(golden: Callable[[str, str], None], stage: str) -> None:
+    text = show_stage(compile_source(Source("staged.ebm", STAGED), {}), stage)
+    golden(f"report/stage_{stage}.txt", text)
+    assert max(map(len, text.splitlines())) <= WIDTH or stage == "plan"  # which holds whole formulas of the language
+    assert "None" not in text
+    assert "Span" not in text
+    assert text.endswith("\n")
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "marked", "beginning"),
+    [
+        ("proved", False, "proved     eq. 1  (test.ebm:1:1)"),
+        ("refuted", False, "refuted    eq. 1  "),
+        ("refuted", True, "refuted (as it should be) eq. 1  "),
+        ("proved", True, "NOT REFUTED, but proved: eq. 1  "),
+        ("agrees", True, "NOT REFUTED, but agrees: eq. 1  "),
+    ],
+)
+def test_a_check_that_is_not_refuted_stands_out(status: Status, marked: bool, beginning: str) -> None:
+    text = verdict_text(Source("test.ebm", ""), Verdict("eq. 1", status, "because", 9, expected_refuted=marked))
+    assert text.startswith(beginning)
+    assert ("the file says that this is refuted" in text) == beginning.startswith("NOT")

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pprint import pformat
 from typing import Literal
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
@@ -18,13 +17,14 @@ from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
 from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
+from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
 from pgmdsl.compiler.units import Finite, OneHot
 from pgmdsl.grammar.diagnostics import Diagnostic, Diagnostics, Error
 from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
 from pgmdsl.version import VERSION
 
-STAGES = ("syntax", "model", "derivation", "plan", "kernels")
+STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,13 @@ def show_stage(compiled: Compiled, stage: str) -> str:
     """One stage's value as text; `stage` is one of `STAGES`."""
     match stage:
         case "syntax":
-            return pformat(compiled.model.file, width=110)
+            return show_tree(compiled.model.file)
         case "model":
-            shown = {
-                n: getattr(compiled.model, n) for n in ("name", "sizes", "layers", "edges", "parameters", "phases")
-            }
-            return pformat(shown, width=110, sort_dicts=False)
+            return show_model(compiled.model)
+        case "graph":
+            return show_graph(compiled.artifact)
         case "derivation":
-            return pformat(compiled.derivation, width=110)
+            return show_derivation(compiled.model, compiled.derivation)
         case "plan":
             return show_plan(compiled.plan)
         case "kernels":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pprint import pformat
 from typing import Literal
 
 from pgmdsl.compiler.derivation import Derivation
@@ -118,14 +117,15 @@ def show_plan(plan: KernelPlan) -> str:
             lines.append(f"  {label:<14} {unicode_text(getattr(unit, label))}")
         lines.append("")
     for layer in plan.layers.values():
-        lines.append(f"layer {layer.name}: {layer.unit}, size {layer.size}, bias {layer.bias}, sigma {layer.sigma}")
+        extra = [f"{key} {name}" for key, name in (("bias", layer.bias), ("sigma", layer.sigma)) if name is not None]
+        lines.append(f"layer {layer.name}: {', '.join([layer.unit, f'size {layer.size}', *extra])}")
         lines.append(f"  {layer.equation}")
         lines += [f"  field += {product_text(c)}    {c.shape[0]} x {c.shape[1]}" for c in layer.contractions]
     lines.append("")
     for weight in plan.weights.values():
         uses = " + ".join(f"s({a})' s({b})" for a, b in weight.uses)
         lines.append(f"weight {weight.name}: {weight.shape[0]} x {weight.shape[1]}, statistics {uses}")
-    lines += ["", f"blocks {pformat(plan.blocks)}", ""]
+    lines += ["", f"blocks {'; '.join(', '.join(block) for block in plan.blocks)}", ""]
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from pgmdsl.runtime.estimators.result import Figure, LogPartition
 from pgmdsl.runtime.evaluation import Method, data_means, estimate_log_partition, evaluate_data, statistics_of
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.metrics import read_metrics
 from pgmdsl.runtime.parameters import load_parameters
 from pgmdsl.runtime.progress import progress_bar
 from pgmdsl.runtime.rundir import read_info
@@ -107,11 +107,8 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """What was measured at the end of each epoch: phase, epoch, step and figures."""
-        path = self.directory / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        """What was measured at the end of each epoch: phase, epoch, step and figures. Raises Error where damaged."""
+        return read_metrics(self.directory)
 
     @cached_property
     def machine(self) -> Machine:

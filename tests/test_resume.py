@@ -230,6 +230,39 @@ def test_a_directory_without_checkpoint_is_refused(tmp_path: Path) -> None:
         resume(tmp_path, deep(), levels())
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-1], "is cut short"),
+        (lambda content: content[: len(content) // 3], "is cut short"),
+        (lambda content: content.replace(b'"step"', b"\0\0\0\0\0\0", 1), "line 1 is damaged"),
+        (lambda content: b"\0" * len(content), "line 1 is damaged"),
+        (lambda content: content.replace(b"\n", b" ", 1), "line 1 is damaged"),
+        (lambda content: b"[]\n" + content, "line 1 is damaged"),
+        (lambda content: b"\xff" + content[1:], "line 1 is damaged"),
+    ],
+)
+def test_damaged_metrics_are_refused_before_training(interrupted: Path, damage: Any, message: str) -> None:
+    path = interrupted / "metrics.jsonl"
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+    checkpoint = (interrupted / "chains.safetensors").read_bytes()
+    with pytest.raises(Error, match=rf"metrics\.jsonl: .*{message}.*; put the whole file back, or remove it"):
+        resume(interrupted, deep(), levels())
+    assert path.read_bytes() == damaged
+    assert (interrupted / "chains.safetensors").read_bytes() == checkpoint
+
+
+def test_without_its_metrics_a_run_goes_on(interrupted: Path, whole: Path) -> None:
+    (interrupted / "metrics.jsonl").unlink()
+    run = resume(interrupted, deep(), levels())
+    lines = (interrupted / "metrics.jsonl").read_text().splitlines()
+    assert lines == (whole / "metrics.jsonl").read_text().splitlines()[-len(lines) :]
+    assert [json.loads(line) for line in lines] == run.metrics
+    assert len(lines) == 4  # the epochs of the phase that was interrupted
+    assert (interrupted / "parameters.safetensors").read_bytes() == (whole / "parameters.safetensors").read_bytes()
+
+
 def test_state_json_tells_the_position(interrupted: Path) -> None:
     info = read_info(interrupted)
     assert (info.phase, info.stage, info.epoch, info.step) == (1, 0, 0, 2)

@@ -18,7 +18,7 @@ from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.parameters import parameter_metadata
 from pgmdsl.runtime.rundir import RunInfo, parse_info
-from pgmdsl.runtime.tensors import disk_error, pack_tensors, read_tensors, write_all
+from pgmdsl.runtime.tensors import pack_tensors, read_tensors, write_all
 
 Array = NDArray[Any]
 _FILE = "chains.safetensors"
@@ -70,30 +70,6 @@ def load_checkpoint(directory: Path, artifact: Artifact) -> tuple[RunInfo, dict[
             f"pgmdsl compiles it; restore it, or start a new run from this one's parameters: --init {directory}"
         )
     return info, arrays
-
-
-def append_metrics(directory: Path, line: str, length: int) -> int:
-    """Add a line to metrics.jsonl, which has this length; returns the new one. Raises `Error` on a full disk."""
-    content = (line + "\n").encode()
-    try:
-        with (directory / "metrics.jsonl").open("ab") as stream:
-            stream.truncate(length)
-            stream.seek(length)
-            stream.write(content)
-    except OSError as problem:
-        raise disk_error(directory, problem, len(content)) from None
-    return length + len(content)
-
-
-def cut_metrics(directory: Path, length: int) -> None:
-    """Cut metrics.jsonl back to what it was at the checkpoint."""
-    path = directory / "metrics.jsonl"
-    try:
-        if path.exists() and path.stat().st_size > length:
-            with path.open("r+b") as stream:
-                stream.truncate(length)
-    except OSError as problem:
-        raise disk_error(directory, problem, 0) from None
 
 
 def split_arrays(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

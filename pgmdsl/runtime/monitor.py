@@ -12,10 +12,10 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.machine import Machine, State
+from pgmdsl.runtime.metrics import Metrics
 from pgmdsl.runtime.random import stream_key, uniforms
 
 Array = NDArray[Any]
-Metrics = dict[str, Any]
 
 WATCHED = 500  # cases on which figures are taken
 TIMES = 100  # figures a phase at most, evenly spread

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, GreedyStage
 from pgmdsl.compiler.model import PhaseSpec
-from pgmdsl.runtime.checkpoint import append_metrics, save_checkpoint, split_arrays
+from pgmdsl.runtime.checkpoint import save_checkpoint, split_arrays
 from pgmdsl.runtime.data import Splits
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job, run_job
@@ -25,6 +24,7 @@ from pgmdsl.runtime.greedy import StageBiases, compose, own_biases, passes_below
 from pgmdsl.runtime.kernels import Kernels, one_blas_thread
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.metrics import Metrics, append_metrics
 from pgmdsl.runtime.monitor import is_watched, stop_metric, stop_value, watch
 from pgmdsl.runtime.progress import Display
 from pgmdsl.runtime.recipe import recipe_of
@@ -50,7 +50,7 @@ class TrainedRun:
 
     directory: Path
     parameters: dict[str, Array]
-    metrics: list[dict[str, Any]]
+    metrics: list[Metrics]
     splits: Splits
 
 
@@ -73,6 +73,7 @@ class Session:
         self.directory, self.info, self.parameters = directory, info, parameters
         self.callback, self.display = callback, Display(display)
         self.biases: StageBiases = {}
+        self.metrics: list[Metrics] = []
         self._restored: dict[str, Array] | None = None
         self._stop = False
         self._saved = time.monotonic()
@@ -91,7 +92,7 @@ class Session:
                     self.save(None)
             finally:
                 self.display.close()
-        return TrainedRun(self.directory, self.parameters, self._metrics(), self.splits)
+        return TrainedRun(self.directory, self.parameters, self.metrics, self.splits)
 
     def _run_phase(self, phase: PhaseSpec) -> None:
         if phase.kind == "fit":
@@ -171,18 +172,14 @@ class Session:
             self.save(job)
         return done
 
-    def _record(self, metrics: dict[str, Any]) -> None:
+    def _record(self, metrics: Metrics) -> None:
         for warning in metrics["warnings"]:
             self.display.note(f"{metrics['phase']}, epoch {metrics['epoch']}: {warning}")
-        length = append_metrics(self.directory, json.dumps(metrics), self.info.metrics_bytes)
+        length = append_metrics(self.directory, metrics, self.info.metrics_bytes)
         self.info = replace(self.info, metrics_bytes=length)
+        self.metrics.append(metrics)
         if self.callback is not None:
             self.callback(metrics)
-
-    def _metrics(self) -> list[dict[str, Any]]:
-        path = self.directory / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
 
     @contextmanager
     def _interrupts(self) -> Iterator[None]:
@@ -228,8 +225,9 @@ class Session:
         save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
         self._saved = time.monotonic()
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take the stages' biases, and keep the rest for the job that was interrupted."""
+    def restore(self, arrays: Mapping[str, Array], metrics: list[Metrics]) -> None:
+        """Take the stages' biases and the metrics so far, and keep the rest for the job that was interrupted."""
+        self.metrics = metrics
         for name, array in split_arrays(arrays, "stage").items():
             upper, _, bias = name.partition("/")
             self.biases.setdefault(upper, {})[bias] = array

@@ -15,9 +15,10 @@ import numpy as np
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.model import DataSpec
 from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.runtime.checkpoint import cut_metrics, load_checkpoint, split_arrays
+from pgmdsl.runtime.checkpoint import load_checkpoint, split_arrays
 from pgmdsl.runtime.data import Given, Splits, open_data
 from pgmdsl.runtime.kernels import load_kernels
+from pgmdsl.runtime.metrics import restore_metrics
 from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters
 from pgmdsl.runtime.readers import split_file
 from pgmdsl.runtime.rundir import RunInfo, new_run_directory, write_model
@@ -114,17 +115,17 @@ def resume(
         display: as for `train`.
 
     Raises:
-        Error: no whole checkpoint, one of another model, or data that has changed.
+        Error: no whole checkpoint, one of another model, data that has changed, or damaged metrics.
         Interrupted: Ctrl-C was pressed again.
     """
     info, arrays = load_checkpoint(directory, artifact)
     _verify_phases(artifact, info.freeze)
     splits = reopen_data(directory, artifact, info, data, valid=valid, test=test, weights=weights)
     _verify_same_data(directory, info.digest, splits.digest)
-    cut_metrics(directory, info.metrics_bytes)
+    metrics = restore_metrics(directory, info.metrics_bytes)
     parameters = split_arrays(arrays, "parameter")
     session = Session(artifact, load_kernels(artifact), splits, directory, info, parameters, callback, display)
-    session.restore(arrays)
+    session.restore(arrays, metrics)
     return session.run()
 
 

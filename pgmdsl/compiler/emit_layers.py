@@ -63,12 +63,12 @@ def state_${layer}(p, s):
 ''')
 
 _SWEEPS = '''
-def gibbs_sweep(p, s, own, scale, keys, fields, clamped):
+def gibbs_sweep(p, s, own, scale, keys, fields, clamped, blocks=BLOCKS):
     """Draw every layer that is present and not clamped given the others, block by block, into the arrays of `s`.
 
     `own`, `scale`, `keys` and `fields` are dicts by layer; `fields` are overwritten.
     """
-    for block in BLOCKS:
+    for block in blocks:
         for layer in block:
             if layer in s and layer not in clamped:
                 FIELD[layer](p, s, fields[layer])

@@ -116,10 +116,10 @@ class Machine:
         their conditional means given the rest cost no more products.
         """
         free = [b for block in order or self.blocks if (b := tuple(n for n in block if n not in clamped))]
+        drawn = [name for block in free for name in block]
         for sweep in range(sweeps):
-            for name in (n for block in free for n in block):
-                self.kernels.field[name](self.p, s, fields[name])
-                self.sample(name, fields[name], stream_key(seed, *words, sweep, name), s[name])
+            keys = {name: stream_key(seed, *words, sweep, name) for name in drawn}
+            self.kernels.gibbs_sweep(self.p, s, self.own, self.scale, keys, fields, clamped, free)
         return free[-1] if sweeps and free else ()
 
     def bottom_up(

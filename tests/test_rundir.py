@@ -82,13 +82,59 @@ def test_a_full_disk_leaves_the_last_checkpoint(after: int, tmp_path: Path, monk
     whole = train(artifact, data, out=tmp_path / "whole")
     with monkeypatch.context() as patch:
         fill_disk(patch, 2 + 3 + 3 + after)  # the model's files, the first checkpoint, the first epoch's
-        with pytest.raises(Error, match="disk is full"):
+        with pytest.raises(Error, match=r"disk is full: \d kB could .* go on with `pgmc resume .*/run`"):
             train(artifact, data, out=out)
     assert not [p.name for p in out.iterdir() if p.name.endswith(".tmp")]
     assert load_checkpoint(out, artifact)[0].epoch == 1
     again = resume(out, artifact, data)
     for name, value in whole.parameters.items():
         assert np.array_equal(again.parameters[name], value)
+
+
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("out", [None, "mine", "new"])
+def test_a_full_disk_leaves_no_run_that_has_not_begun(
+    after: int, out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the model's files nor the first checkpoint; what the folder held is left alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "runs").mkdir()
+    artifact = with_train(RBM, "fit { epochs = 1 }")
+    fill_disk(monkeypatch, after)
+    with pytest.raises(Error, match=r"disk is full: \d+ kB .* make room, or choose another place with --output"):
+        train(artifact, random_data(artifact, 8), out=None if out is None else Path(out))
+    assert {p.name for p in tmp_path.rglob("*")} <= {"mine", "runs"}
+
+
+def test_a_disk_that_fills_up_between_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics of the first epoch find no room."""
+    artifact = with_train(RBM, "fit { epochs = 2, batch = 4 }")
+    data, out = random_data(artifact, 8), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        open_path = Path.open
+
+        def full(self: Path, *args: Any, **kwargs: Any) -> Any:
+            if self.name == "metrics.jsonl":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return open_path(self, *args, **kwargs)
+
+        patch.setattr(Path, "open", full)
+        with pytest.raises(Error, match="make room and go on with `pgmc resume"):
+            train(artifact, data, out=out)
+    assert [m["epoch"] for m in resume(out, artifact, data).metrics] == [1, 2]
+
+
+@pytest.mark.parametrize(("size", "words"), [(1, "1 kB"), (2600, "3 kB"), (999_000, "999 kB"), (12_400_000, "12 MB")])
+def test_what_could_not_be_written_in_words(size: int, words: str) -> None:
+    problem = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert f"the disk is full: {words} could" in str(tensors.disk_error(Path("x"), problem, size))
+
+
+def test_a_place_that_may_not_be_written_to() -> None:
+    problem = PermissionError(errno.EACCES, "Permission denied")
+    assert "allow it, or choose another place with --output" in str(tensors.disk_error(Path("x"), problem))
+    assert "allow it and go on with `pgmc resume x`" in str(tensors.disk_error(Path("x"), problem, resumable=True))
 
 
 def test_a_full_disk_leaves_an_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

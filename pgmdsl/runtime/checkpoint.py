@@ -47,6 +47,7 @@ def save_checkpoint(
             "parameters.safetensors": pack_tensors(parameters, parameter_metadata(artifact)),
             "state.json": info.as_json().encode(),
         },
+        resumable=(directory / _FILE).exists(),
     )
 
 

@@ -26,7 +26,7 @@ def append_metrics(directory: Path, metrics: Metrics, length: int) -> int:
             stream.write(content)
             return stream.tell()
     except OSError as problem:
-        raise disk_error(directory, problem, len(content)) from None
+        raise disk_error(directory, problem, len(content), resumable=True) from None
 
 
 def read_metrics(directory: Path) -> list[Metrics]:
@@ -57,7 +57,7 @@ def restore_metrics(directory: Path, length: int) -> list[Metrics]:
             with (directory / _FILE).open("r+b") as stream:
                 stream.truncate(length)
         except OSError as problem:
-            raise disk_error(directory, problem, 0) from None
+            raise disk_error(directory, problem, resumable=True) from None
     return metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.tensors import disk_error, write_all
 
 FORMAT = 1  # of state.json and chains.safetensors
+_MODEL_FILES = ("model.ebm", "kernels.py")
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,18 @@ def new_run_directory(artifact: Artifact, out: Path | None) -> Path:
             else:
                 return path
     except OSError as problem:
-        raise disk_error(out or Path("runs"), problem, 0) from None
+        raise disk_error(out or Path("runs"), problem) from None
+
+
+def discard_run(directory: Path) -> None:
+    """Remove what `new_run_directory` and `write_model` have made, of a run that could not begin."""
+    for name in _MODEL_FILES:
+        (directory / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it stays where something else is in it
+        directory.rmdir()
 
 
 def write_model(directory: Path, artifact: Artifact) -> None:
     """Write the model's source and kernels into a new run. Raises `Error` where the disk does not take them."""
-    write_all(directory, {"model.ebm": artifact.source.encode(), "kernels.py": artifact.kernels.encode()})
+    texts = (artifact.source, artifact.kernels)
+    write_all(directory, {name: text.encode() for name, text in zip(_MODEL_FILES, texts, strict=True)})

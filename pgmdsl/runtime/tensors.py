@@ -27,8 +27,13 @@ def write_atomic(path: Path, content: bytes) -> None:
     write_all(path.parent, {path.name: content})
 
 
-def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_all(folder: Path, files: Mapping[str, bytes], *, resumable: bool = False) -> None:
     """Write several files of a folder, all to temporary names first, then renamed in this order.
+
+    Args:
+        folder: where.
+        files: contents by name.
+        resumable: see `disk_error`.
 
     Raises:
         Error: as `write_atomic`; then no file has changed, unless the machine fails between two renames.
@@ -44,19 +49,31 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     except OSError as problem:
         for path in temporary.values():
             path.unlink(missing_ok=True)
-        raise disk_error(folder, problem, sum(map(len, files.values()))) from None
+        size = sum(map(len, files.values()))
+        raise disk_error(folder, problem, size, resumable=resumable) from None
 
 
-def disk_error(folder: Path, problem: OSError, size: int) -> Error:
-    """What a failed write means, as one paragraph."""
+def disk_error(folder: Path, problem: OSError, size: int = 0, *, resumable: bool = False) -> Error:
+    """What a failed write means, as one paragraph.
+
+    Args:
+        folder: where it was.
+        problem: what the system said.
+        size: how many bytes were to be written; 0 where it was none of a file.
+        resumable: whether the folder is a run with a checkpoint to go on from.
+    """
+    then = f" and go on with `pgmc resume {folder}`" if resumable else ", or choose another place with --output"
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Error(
-            f"{folder}: the disk is full: {max(1, size // 1_000_000)} MB could not be written. What was there before "
-            "is intact; make room and go on with `pgmc resume`, or choose another folder with --out"
-        )
+        lost = f": {_in_words(size)} could not be written" if size else ""
+        return Error(f"{folder}: the disk is full{lost}. What was there before is intact; make room{then}")
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Error(f"{folder}: nothing may be written here ({problem.strerror}); choose another folder with --out")
+        return Error(f"{folder}: nothing may be written here ({problem.strerror}); allow it{then}")
     return Error(f"{folder}: writing failed ({problem.strerror or problem}); what was there before is intact")
+
+
+def _in_words(size: int) -> str:
+    """A number of bytes."""
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
 
 
 def _write(stream: BinaryIO, content: bytes) -> None:

@@ -21,7 +21,7 @@ from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.metrics import restore_metrics
 from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters
 from pgmdsl.runtime.readers import split_file
-from pgmdsl.runtime.rundir import RunInfo, new_run_directory, write_model
+from pgmdsl.runtime.rundir import RunInfo, discard_run, new_run_directory, write_model
 from pgmdsl.runtime.session import Callback, Interrupted, Session, TrainedRun
 
 __all__ = ["Interrupted", "TrainedRun", "resume", "train"]
@@ -85,9 +85,13 @@ def train(
         warm=init is not None,
     )
     directory = new_run_directory(artifact, out)
-    write_model(directory, artifact)
     session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)
-    session.save(None)
+    try:
+        write_model(directory, artifact)
+        session.save(None)
+    except Error:
+        discard_run(directory)
+        raise
     return session.run()
 
 

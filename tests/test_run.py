@@ -45,3 +45,29 @@ def test_cases_given_weigh_the_same_each(run: pgmdsl.Run, rows: int, tmp_path: P
         (again,) = run.evaluate({"v": tmp_path / "other.npy"})
         assert again.value == given.value
         assert len(run.cases({"v": CASES[:rows]})["v"]) == rows
+
+
+def test_levels_are_no_states_that_figures_are_of(tmp_path: Path) -> None:
+    """A model trained on means is measured on bits drawn once, as if it had been trained on resampled ones."""
+    levels = np.random.default_rng(0).random((12, 4))
+    runs = {}
+    for bits in ("mean", "sample"):
+        text = (
+            SOURCE.partition("data v")[0]
+            + f"""
+data v {{ bits = {bits}, valid = 0.25 }}
+train {{ fit {{ epochs = 1, batch = 4, rate = 0, stop = patience(1, likelihood) }} }}
+"""
+        )
+        with plain_python():
+            model = pgmdsl.compile_text(text, dtype="float64")
+            runs[bits] = pgmdsl.train(model, {"v": levels}, out=tmp_path / bits)
+            np.testing.assert_array_equal(np.unique(runs[bits].cases()["v"]), [0, 1])
+    with plain_python():
+        mean, sample = (run.evaluate()[0] for run in runs.values())
+        assert runs["mean"].metrics[0]["valid_likelihood"] == pytest.approx(mean.value, abs=1e-12)
+        assert set(runs["mean"].infer(runs["mean"].cases())) == {"h"}
+    assert mean.value == sample.value
+    assert sample.bits == "bits drawn once, seed 0"
+    assert mean.bits == "bits drawn once, seed 0, though trained on their means"
+    assert runs["mean"].metrics == runs["sample"].metrics

@@ -65,6 +65,16 @@ class Data:
         key = stream_key(seed, "bits", layer, *(() if fixed or words is None else words))
         column.states(self.rows[cases], out, kernels.draw_bits, int(key), fixed=fixed)
 
+    def drawn(self) -> Data:
+        """The same cases, with levels that are trained on as they are (`bits = mean`) drawn once by seed instead.
+
+        Figures are of these: at levels between two states a model has no probability.
+        """
+        if all(column.bits != "mean" for column in self.columns.values()):
+            return self
+        columns = {n: replace(c, bits="sample") if c.bits == "mean" else c for n, c in self.columns.items()}
+        return replace(self, columns=columns)
+
     def chunks(self) -> Iterator[Array]:
         """The case numbers, a few thousand at a time."""
         for start in range(0, self.cases, CHUNK):

@@ -67,7 +67,7 @@ def statistics_of(machine: Machine, data: Data, seed: int) -> dict[str, Array]:
     """The statistics of all cases of a data set, bits drawn once by seed, (cases, size) by visible layer."""
     import numpy as np
 
-    out: dict[str, Array] = {}
+    data, out = data.drawn(), {}
     cases = np.arange(data.cases)
     for name in data.columns:
         x = np.zeros((data.cases, machine.artifact.layers[name].size), machine.dtype)
@@ -89,7 +89,10 @@ def evaluate_data(
     machine: Machine, data: Data, log_partition: LogPartition, seed: int, name: str = "test"
 ) -> list[Figure]:
     """The mean log-probability of a data set, or its bound, with both error bars."""
-    drawn = any(column.bits in ("resample", "sample") for column in data.columns.values())
+    bits = {column.bits for column in data.columns.values()}
+    how = f"bits drawn once, seed {seed}" if bits & {"resample", "sample", "mean"} else None
+    if "mean" in bits:
+        how = f"{how}, though trained on their means"
     with one_blas_thread():
         return evaluate(
             machine,
@@ -97,5 +100,5 @@ def evaluate_data(
             log_partition,
             name=name,
             weights=data.weights,
-            bits=f"bits drawn once, seed {seed}" if drawn else None,
+            bits=how,
         )

@@ -31,6 +31,11 @@ class Feed:
         self.layers = tuple(n for n in machine.layers if n in data.columns or n in drawn)
         self._scratch: State = {}
 
+    def watched(self) -> Feed:
+        """The feed for figures: of states of the model, see `Data.drawn`."""
+        data = self.data.drawn()
+        return self if data is self.data else Feed(data, self.machine, self.seed, self.passes)
+
     @property
     def kernels(self) -> Kernels:
         """The machine's kernels."""

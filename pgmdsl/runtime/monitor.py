@@ -64,6 +64,7 @@ def watch(job: Job) -> Metrics:
 
 
 def _state(feed: Feed, machine: Machine) -> tuple[State, Array]:
+    feed = feed.watched()
     cases = feed.sample_cases(WATCHED)
     s, fields = machine.new_state(len(cases)), machine.new_state(len(cases))
     feed.fill(cases, {n: s[n] for n in feed.layers}, None)

@@ -253,6 +253,41 @@ def test_figures_of_a_deep_model(deep: Machine) -> None:
     assert (bound.log_weight <= log_sums(deep, cases) + 1e-3).all()
 
 
+def test_hidden_layers_that_do_not_interact_have_no_bound_to_show() -> None:
+    text = "model Two(D = 3)\nvisible v : binary[D]\nhidden h : spin[2]\nhidden g : binary[2]\nv -- h : W\nv -- g : V\n"
+    shapes = {"b_v": (3,), "b_h": (2,), "b_g": (2,), "W": (3, 2), "V": (3, 2)}
+    machine = compile_machine(text, random_parameters(0, 1.0, shapes), "float64", jit=False)
+    (only,) = evaluate(machine, {"v": np.eye(3)}, estimate_log_partition(machine, "exact", None))
+    assert (only.side, only.method, only.warning) == ("exact", "free energy", None)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "words"), [(1e-8, "is -5e+15 nats a unit: look for a standard deviation"), (1.0, None)]
+)
+def test_an_absurd_figure_says_so(sigma: float, words: str | None) -> None:
+    text = "model G\nvisible v : gaussian[2](sigma = data)\nhidden h : binary[1]\nv -- h : W\n"
+    parameters = {"sigma_v": np.full(2, sigma), "W": np.zeros((2, 1)), "b_v": np.zeros(2), "b_h": np.zeros(1)}
+    machine = compile_machine(text, parameters, "float64", jit=False)
+    log_z = estimate_log_partition(machine, "exact", None)
+    assert log_z.warning is None
+    (figure,) = evaluate(machine, {"v": np.ones((3, 2)) / sigma}, log_z)
+    assert ("warning" in str(figure)) == (words is not None)
+    assert figure.warning is None if words is None else words in str(figure.warning)
+
+
+@pytest.mark.parametrize(
+    ("bias", "dtype", "words"),
+    [(1e9, "float32", "uncertain by"), (1e9, "float64", None), (np.inf, "float64", "log Z is")],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_absurd_log_partition_says_so(bias: float, dtype: str, words: str | None) -> None:
+    text = "model M\nvisible v : binary[1]\nhidden h : binary[1]\nv -- h : W\n"
+    parameters = {"W": np.zeros((1, 1)), "b_v": np.full(1, bias), "b_h": np.zeros(1)}
+    machine = compile_machine(text, parameters, dtype, jit=False)
+    found = estimate_log_partition(machine, "exact", None)
+    assert found.warning is None if words is None else words in str(found.warning)
+
+
 def test_weighted_cases_and_both_errors() -> None:
     scores = Scores(np.array([-1.0, -2.0, -4.0]), "estimate", "free energy")
     log_z = LogPartition(3.0, 0.25, 2.5, 3.5, "ais", 0.0)

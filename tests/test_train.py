@@ -20,9 +20,11 @@ from builders import (
     train,
     with_train,
 )
+from compiled import plain_python
 from oracle import gradient, log_probability
 
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime import train as training
 from pgmdsl.runtime.data import open_data
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
@@ -256,6 +258,35 @@ def test_initial_parameters_put_the_model_at_the_data_means(tmp_path: Path) -> N
         parameters["a1"] + mean @ parameters["W1"] + parameters["W2"] @ [0.5, 0.5], 0, atol=1e-12
     )
     assert 0 < np.abs(parameters["W1"]).max() < 0.05
+
+
+CONSTANT = """
+model G
+visible v : gaussian[2, 2](sigma = data) bias b
+hidden  h : binary[2]
+v -- h : W
+"""
+
+
+def test_data_without_any_spread_have_no_sigma(tmp_path: Path) -> None:
+    artifact = with_train(CONSTANT, "fit { epochs = 1 }")
+    message = r"layer v has sigma = data, but every .* \(unit \[0, 0\] is 0.1 throughout\): give sigma a number"
+    with pytest.raises(Error, match=message):
+        train(artifact, {"v": np.full((7, 2, 2), 0.1)}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_units_that_do_not_vary_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact = with_train(CONSTANT, "fit { epochs = 3 }")
+    v = np.random.default_rng(0).normal(0, 2, (50, 2, 2))
+    v[:, 0] = 0.1
+    with plain_python():
+        run = training.train(artifact, {"v": v}, out=tmp_path / "run")
+    said = capsys.readouterr().err
+    assert said.count("2 of the 4 units of v hardly vary in the training data") == 1
+    sigma = run.parameters["sigma_v"]
+    np.testing.assert_allclose(sigma[1], v[:, 1].std(axis=0))
+    np.testing.assert_allclose(sigma[0], 0.01 * sigma.max())
 
 
 def test_greedy_composes_single_weights_and_averaged_biases(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
@@ -13,7 +15,7 @@ from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.estimators.ais import Progress, ais, reverse_ais
 from pgmdsl.runtime.estimators.bound import evaluate
 from pgmdsl.runtime.estimators.exact import exact_log_partition, plan_enumeration
-from pgmdsl.runtime.estimators.result import Figure, LogPartition
+from pgmdsl.runtime.estimators.result import Figure, LogPartition, doubt_log_partition
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
 
@@ -45,15 +47,18 @@ def estimate_log_partition(
     """
     if method not in get_args(Method):
         raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
+    resolution = float(np.finfo(machine.dtype).eps)
     with one_blas_thread():
         if method == "exact" or (method == "auto" and _enumerable(machine)):
             start = time.perf_counter()
             value = exact_log_partition(machine)
-            return LogPartition(value, 0.0, value, value, "exact", time.perf_counter() - start)
+            doubt = doubt_log_partition(value, resolution)
+            return LogPartition(value, 0.0, value, value, "exact", time.perf_counter() - start, warning=doubt)
         anneal = reverse_ais if method == "reverse_ais" else ais
-        return anneal(
+        found = anneal(
             machine, temperatures=temperatures, chains=chains, seed=seed, data_means=data_means, progress=progress
         )
+        return replace(found, warning=found.warning or doubt_log_partition(found.value, resolution))
 
 
 def _enumerable(machine: Machine) -> bool:
@@ -65,8 +70,6 @@ def _enumerable(machine: Machine) -> bool:
 
 def statistics_of(machine: Machine, data: Data, seed: int) -> dict[str, Array]:
     """The statistics of all cases of a data set, bits drawn once by seed, (cases, size) by visible layer."""
-    import numpy as np
-
     data, out = data.drawn(), {}
     cases = np.arange(data.cases)
     for name in data.columns:

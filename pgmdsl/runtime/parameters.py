@@ -23,6 +23,7 @@ Parameters = dict[str, Array]
 Vectors = dict[str, NDArray[np.float64]]
 
 MARGIN = 0.002  # share of the support's range that means are kept from its ends
+CONSTANT = 1e-9  # of a unit's mean: a standard deviation below it is rounding
 LEAST_SIGMA = 0.01  # of a unit's standard deviation measured on data, relative to the layer's largest
 
 
@@ -43,7 +44,8 @@ def initial_parameters(
         base: the folder to which the model file's paths are relative.
 
     Raises:
-        Error: a file of parameters is missing or of the wrong shape, or a sigma in it is not positive.
+        Error: a file of parameters is missing or of the wrong shape, or a sigma in it is not positive; data of which
+            no unit varies, where sigma is to be measured on it.
     """
     out = {p.name: _start(p, artifact, seed, base) for p in artifact.parameters.values()}
     if data is None:
@@ -51,13 +53,47 @@ def initial_parameters(
     moments = {name: data.moments(name) for name in data.columns}
     for parameter in artifact.parameters.values():
         if parameter.kind == "sigma" and parameter.initial.kind == "data":
-            sd = np.sqrt(moments[parameter.layers[0]][1])
-            out[parameter.name][...] = np.maximum(sd, max(LEAST_SIGMA * sd.max(), 1e-12)).reshape(parameter.shape)
+            sd, least = _measured_sigma(artifact.layers[parameter.layers[0]], *moments[parameter.layers[0]])
+            out[parameter.name][...] = np.maximum(sd, least).reshape(parameter.shape)
     machine = Machine(artifact, kernels, out)
     means = mean_statistics(machine, {n: m[0] for n, m in moments.items()})
     set_centred_biases(
         machine, means, {n for n in artifact.parameters if _starts_centred(artifact.parameters[n], artifact)}
     )
+    return out
+
+
+def _measured_sigma(layer: ArtifactLayer, mean: Array, variance: Array) -> tuple[Array, float]:
+    """The standard deviations of a layer's units in the data, (size,), and the least that is taken for sigma.
+
+    Raises:
+        Error: every unit is constant.
+    """
+    sd = np.sqrt(variance)
+    if (sd <= CONSTANT * np.abs(mean)).all():
+        first = ", ".join("0" * len(layer.dims))
+        raise Error(
+            f"the layer {layer.name} has sigma = data, but every unit of it is constant in the training data (unit "
+            f"[{first}] is {mean[0]:g} throughout): give sigma a number, for example sigma = 1, or leave out such "
+            "columns"
+        )
+    return sd, LEAST_SIGMA * float(sd.max())
+
+
+def raised_sigmas(artifact: Artifact, data: Data) -> list[str]:
+    """Warnings, one for each layer with `sigma = data` of which some units hardly vary in the training data."""
+    out = []
+    for parameter in artifact.parameters.values():
+        if parameter.kind == "sigma" and parameter.initial.kind == "data":
+            layer = artifact.layers[parameter.layers[0]]
+            sd, least = _measured_sigma(layer, *data.moments(layer.name))
+            count = int((sd < least).sum())
+            if count:
+                out.append(
+                    f"{count} of the {layer.size} units of {layer.name} hardly vary in the training data; their sigma "
+                    f"is set to {least:.3g}, {LEAST_SIGMA:g} of the largest: cases in which they differ will count as "
+                    "very improbable"
+                )
     return out
 
 

@@ -13,13 +13,13 @@ Source: Salakhutdinov and Hinton (2009), eq. 7; Salakhutdinov (2015), eqs. 36-41
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.runtime.estimators.exact import LIMIT, layer_constant, log_sums, plan_enumeration, state_score
-from pgmdsl.runtime.estimators.result import Figure, LogPartition, Side
+from pgmdsl.runtime.estimators.result import Figure, LogPartition, Side, doubt_figure
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[np.floating]
@@ -163,7 +163,8 @@ def evaluate(
         bound = mean_field_bound(machine, clamped).log_weight - log_partition.value
         lower = Scores(bound, "lower bound", scores.method.replace("enumeration", "mean field"))
         figures.append(summarise(f"{name} log-probability bound", lower, log_partition, weights, bits))
-    return figures
+    units = sum(s.shape[1] for s in clamped.values())
+    return [replace(f, warning=doubt_figure(f.name, f.value, units)) for f in figures]
 
 
 def summarise(

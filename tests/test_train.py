@@ -28,7 +28,6 @@ from pgmdsl.runtime import train as training
 from pgmdsl.runtime.data import open_data
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
-from pgmdsl.runtime.monitor import largest_singular_value, pseudolikelihood
 from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.parameters import initial_parameters
 from pgmdsl.runtime.recipe import recipe_of
@@ -329,25 +328,6 @@ def test_schedules_follow_epoch_and_progress(tmp_path: Path) -> None:
         np.testing.assert_array_equal(second.parameters[name], value)
 
 
-@pytest.mark.parametrize("stop", ["", ", stop = patience(2, reconstruction)"])
-def test_the_recorded_rate_is_that_of_the_last_step(stop: str, tmp_path: Path) -> None:
-    artifact = with_train(
-        f"{RBM}\ndata v {{ valid = 0.5 }}", f"fit {{ epochs = 3, batch = 4, rate = 0.1 * (1 - progress){stop} }}"
-    )
-    run = train(artifact, random_data(artifact, 16), out=tmp_path / "run")  # 8 cases to train on: 2 steps an epoch
-    assert [m["rate"] for m in run.metrics] == pytest.approx([0.1 * (1 - step / 6) for step in (1, 3, 5)])
-    artifact = with_train(RBM, "fit { epochs = 2, batch = 4, rate = 0.3 }")
-    run = train(artifact, random_data(artifact, 8), out=tmp_path / "constant")
-    assert [m["rate"] for m in run.metrics] == [0.3, 0.3]
-
-
-@pytest.mark.parametrize(("updates", "epochs"), [(1, [1]), (2, [1]), (3, [1, 2])])
-def test_an_epoch_that_has_begun_counts(updates: int, epochs: list[int], tmp_path: Path) -> None:
-    artifact = with_train(RBM, f"fit {{ updates = {updates}, batch = 4 }}")
-    run = train(artifact, random_data(artifact, 8), out=tmp_path / "run")
-    assert [m["epoch"] for m in run.metrics] == epochs
-
-
 def test_a_negative_rate_in_mid_run_is_an_error(tmp_path: Path) -> None:
     artifact = with_train(RBM, "fit { epochs = 4, batch = 4, rate = 0.1 - 0.06*epoch }")
     with pytest.raises(Error, match=r"rate is -0.02 at epoch 2"):
@@ -361,26 +341,6 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(Error, match="diverged"), np.errstate(all="ignore"):
         train(artifact, {"v": np.random.default_rng(0).normal(0, 100, (8, 2))}, out=tmp_path / "run")
-
-
-def test_patience_keeps_the_best_epoch(tmp_path: Path) -> None:
-    """With a rate that grows until it ruins the model, training stops early and ends at the best epoch's parameters."""
-    text = f"{RBM}\ndata v {{ valid = 0.4 }}"
-    artifact = with_train(
-        text, "fit { epochs = 60, batch = 5, rate = 0.05*1.2^epoch, stop = patience(3, pseudolikelihood) }"
-    )
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, 2, (40, 1))
-    run = train(artifact, {"v": np.tile(first, (1, 4)).astype(float)}, out=tmp_path / "run")
-    values = [m["valid_pseudolikelihood"] for m in run.metrics]
-    assert len(values) < 60
-    assert int(np.argmax(values)) == len(values) - 4
-
-
-def test_stop_without_validation_data_says_so(tmp_path: Path) -> None:
-    artifact = with_train(RBM, "fit { epochs = 2, stop = patience(3) }")
-    with pytest.raises(Error, match=r"valid = 0\.1"):
-        train(artifact, random_data(artifact, 8), out=tmp_path / "run")
 
 
 def test_training_depends_on_the_seed_alone(tmp_path: Path) -> None:
@@ -400,24 +360,3 @@ def test_every_pair_of_phases_runs_on_a_mixed_loop(positive: str, negative: str,
     run = train(artifact, random_data(artifact, 9), out=tmp_path / "run")
     assert all(np.isfinite(p).all() for p in run.parameters.values())
     assert run.metrics[-1]["epoch"] == 2
-
-
-def test_pseudolikelihood_is_the_sum_of_conditionals_on_average() -> None:
-    artifact = artifact_of(RBM)
-    parameters = random_parameters(artifact)
-    machine = Machine(artifact, kernels_of(artifact), parameters)
-    v = np.tile([[1.0, 0.0, 1.0, 1.0]], (4000, 1))
-    model = oracle_of(artifact, parameters)
-    terms = []
-    for i in range(4):
-        other = v[:1].copy()
-        other[0, i] = 1 - other[0, i]
-        terms.append(-np.log1p(np.exp(log_probability(model, {"v": other}) - log_probability(model, {"v": v[:1]}))))
-    estimate = pseudolikelihood(machine, {"v": v})
-    assert set(np.round(estimate, 9)) == set(np.round(np.multiply(4, terms), 9))
-    assert abs(estimate.mean() - np.sum(terms)) < 5 * estimate.std() / 4000**0.5
-
-
-def test_largest_singular_value() -> None:
-    w = np.random.default_rng(0).normal(size=(30, 20)) + 2
-    assert largest_singular_value(w) == pytest.approx(np.linalg.svd(w)[1][0], rel=1e-6)

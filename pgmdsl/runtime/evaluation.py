@@ -49,7 +49,7 @@ def estimate_log_partition(
         raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
     resolution = float(np.finfo(machine.dtype).eps)
     with one_blas_thread():
-        if method == "exact" or (method == "auto" and _enumerable(machine)):
+        if method == "exact" or (method == "auto" and is_enumerable(machine)):
             start = time.perf_counter()
             value = exact_log_partition(machine)
             doubt = doubt_log_partition(value, resolution)
@@ -61,7 +61,8 @@ def estimate_log_partition(
         return replace(found, warning=found.warning or doubt_log_partition(found.value, resolution))
 
 
-def _enumerable(machine: Machine) -> bool:
+def is_enumerable(machine: Machine) -> bool:
+    """Whether log Z is cheap to compute exactly."""
     try:
         return plan_enumeration(machine.artifact).cost(1) <= CHEAP
     except Error:

@@ -113,16 +113,24 @@ class Job:
             parameters[name] = value.reshape(parameters[name].shape)
         return Machine(self.machine.artifact, self.machine.kernels, parameters, self.machine.layers, self.machine.scale)
 
-    def keep_best(self, value: float) -> bool:
-        """Note an epoch's value; whether patience has run out."""
-        assert self.recipe.stop is not None, "only phases with `stop` have a best epoch"
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `stop` ends the job here."""
+        return self.recipe.stop is not None and self.since_best >= self.recipe.stop.epochs
+
+    @property
+    def best_epoch(self) -> int:
+        """Under `stop`, the epoch with the best value, counted from 1."""
+        return self.epochs_begun - self.since_best
+
+    def keep_best(self, value: float) -> None:
+        """Under `stop`, note an epoch's value, and its parameters if it is the best so far."""
         if self.best_value is None or value > self.best_value:
             self.best_value, self.since_best = value, 0
             machine = self.averaged()
             self.best = {n: machine.p[n].copy() for n in self.learner.optimiser.velocity}
         else:
             self.since_best += 1
-        return self.since_best >= self.recipe.stop.epochs
 
     def finish(self) -> None:
         """Leave the machine with the best parameters, or with the average, or with the last."""
@@ -153,20 +161,19 @@ class Job:
         self.best = {n.removeprefix("best/"): a for n, a in arrays.items() if n.startswith("best/")}
 
 
-def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[[Job], bool]) -> None:
+def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[[Job], None]) -> None:
     """All steps of a job that are left.
 
     Args:
         job: the job, started or restored.
         before_step: called before each step; the state is then whole, and may be kept.
-        after_epoch: called after each epoch; true ends the job.
+        after_epoch: called after each epoch.
     """
-    while job.step < job.steps:
+    while job.step < job.steps and not job.out_of_patience:
         order = permutation(stream_key(job.feed.seed, *job.words, "order", job.epoch), job.cases)
         end = min((job.epoch + 1) * job.steps_per_epoch, job.steps)
         while job.step < end:
             before_step(job)
             job.take_step(order)
         job.verify_finite()
-        if after_epoch(job):
-            return
+        after_epoch(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.estimators.bound import mean_field_bound, score_cases
+from pgmdsl.runtime.evaluation import estimate_log_partition, is_enumerable
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.machine import Machine, State
@@ -20,7 +23,9 @@ Array = NDArray[Any]
 WATCHED = 500  # cases on which figures are taken
 TIMES = 100  # figures a phase at most, evenly spread
 DEAD_ZONE = 0.02  # of a unit's range: a mean nearer to its ends counts as saturated
+MOST_STUCK = 0.5  # of a layer's units may be saturated without a warning
 LARGE_SINGULAR = 40.0  # 6 to 11 is healthy in a DBM on MNIST, 57 was a collapse
+STOP_TEMPERATURES = 2000  # of annealing log Z at each epoch, where early stopping needs it
 
 
 def is_watched(job: Job) -> bool:
@@ -59,8 +64,39 @@ def watch(job: Job) -> Metrics:
                 for x, w in ((v, valid_weight), (s, weight))
             ]
             out["free_energy_gap"] = _round(float(held[0] - held[1]))
-    out["warnings"] = _warnings(out)
+    out["warnings"] = [sign.words for sign in signs_of_collapse(out)]
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of collapse in some figures: what it is about, how bad it is, and both in words."""
+
+    about: str
+    severity: float
+    words: str
+
+
+def signs_of_collapse(metrics: Metrics) -> list[Sign]:
+    """What the shares of saturated units and the largest singular values say."""
+    stuck = [
+        Sign(
+            f"units of {name}",
+            share,
+            f"{share:.0%} of the units of {name} are stuck at one end: lower the rate, or add decay",
+        )
+        for name, share in metrics["saturated"].items()
+        if share > MOST_STUCK
+    ]
+    return stuck + [
+        Sign(
+            f"values of {name}",
+            value,
+            f"the largest singular value of {name} is {value:.0f}: a sign of collapse; lower the rate, or add decay",
+        )
+        for name, value in metrics["singular"].items()
+        if value > LARGE_SINGULAR
+    ]
 
 
 def _state(feed: Feed, machine: Machine) -> tuple[State, Array]:
@@ -107,19 +143,6 @@ def largest_singular_value(w: Array, iterations: int = 20) -> float:
     return float(norm**0.5)
 
 
-def _warnings(metrics: Metrics) -> list[str]:
-    out = [
-        f"{share:.0%} of the units of {name} are stuck at one end: lower the rate, or add decay"
-        for name, share in metrics["saturated"].items()
-        if share > 0.5
-    ]
-    return out + [
-        f"the largest singular value of {name} is {value:.0f}: a sign of collapse; lower the rate, or add decay"
-        for name, value in metrics["singular"].items()
-        if value > LARGE_SINGULAR
-    ]
-
-
 # --- values for early stopping ----------------------------------------------------------------------------
 
 
@@ -151,17 +174,25 @@ def stop_value(job: Job, metric: str) -> float:
     machine = job.averaged()
     s, weight = _state(job.valid, machine)
     observed = {n: s[n] for n in job.feed.layers}
-    if metric == "reconstruction":
-        return -reconstruction_error(machine, s, weight, job.feed.layers)
-    if metric == "pseudolikelihood":
-        return float(np.average(pseudolikelihood(machine, observed), weights=weight))
-    from pgmdsl.runtime.estimators.bound import mean_field_bound, score_cases
-    from pgmdsl.runtime.evaluation import estimate_log_partition
+    match metric:
+        case "reconstruction":
+            return -reconstruction_error(machine, s, weight, job.feed.layers)
+        case "pseudolikelihood":
+            return float(np.average(pseudolikelihood(machine, observed), weights=weight))
+        case "likelihood" | "bound":
+            log_z = estimate_log_partition(machine, "auto", job.feed.means(), temperatures=STOP_TEMPERATURES)
+            if metric == "bound":
+                values = mean_field_bound(machine, observed).log_weight - log_z.value
+            else:
+                values = score_cases(machine, observed, log_z).values
+            return float(np.average(values, weights=weight))
+        case _:
+            raise AssertionError(f"the checker let stop by {metric} pass")
 
-    log_z = estimate_log_partition(machine, "auto", job.feed.means(), temperatures=2000)
-    if metric == "bound":
-        return float(np.average(mean_field_bound(machine, observed).log_weight, weights=weight) - log_z.value)
-    return float(np.average(score_cases(machine, observed, log_z).values, weights=weight))
+
+def needs_annealing(job: Job, metric: str) -> bool:
+    """Whether each value of the metric costs an estimate of log Z by annealing."""
+    return metric in ("likelihood", "bound") and not is_enumerable(job.machine)
 
 
 def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:

@@ -27,8 +27,12 @@ class Display:
         self._start = self._last = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._name = ""
-        self._noted: set[str] = set()
+        self._begun = self._start
+        self._announced = False
+
+    def begin(self) -> None:
+        """A job begins."""
+        self._begun, self._announced, self._task = time.monotonic(), False, None
 
     def update(self, job: Job, metrics: dict[str, Any] | None = None) -> None:
         """Show where a job is, now and then."""
@@ -38,21 +42,32 @@ class Display:
         if sys.stderr.isatty():
             self._last = now
             self._show_bar(job, metrics)
-        elif now - self._last >= LINES:
-            self._last = now
-            print(
-                f"{job.name}: epoch {job.epoch} of {job.epochs}, {now - self._start:.0f} s", file=sys.stderr, flush=True
-            )
+        elif job.step < job.steps and (not self._announced or now - self._last >= LINES):
+            self._last, self._announced = now, True
+            self._print(f"{job.name}: epoch {max(1, job.epochs_begun)} of {job.epochs}, {self._seconds()}")
+
+    def end(self, job: Job) -> None:
+        """A job has ended: say so where there is no bar, and everywhere if `stop` has ended it."""
+        done = f"{job.epochs_begun} of {job.epochs} epochs, {self._seconds()}"
+        best = f"; the parameters are those of epoch {job.best_epoch}, the best" if job.recipe.stop is not None else ""
+        if job.out_of_patience:
+            self.note(f"{job.name}: stopped after {done}: {job.since_best} without a better value{best}")
+        elif self._shown and not sys.stderr.isatty() and time.monotonic() - self._start >= QUIET:
+            self._print(f"{job.name}: {done}{best}")
 
     def note(self, text: str) -> None:
-        """Say something, once."""
-        if text in self._noted:
-            return
-        self._noted.add(text)
+        """Say something."""
         if self._progress is not None:
             self._progress.console.print(text, style="yellow", markup=False, highlight=False)
         elif self._shown:
-            print(text, file=sys.stderr, flush=True)
+            self._print(text)
+
+    def _seconds(self) -> str:
+        return f"{time.monotonic() - self._begun:.0f} s"
+
+    @staticmethod
+    def _print(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take the bar down."""
@@ -73,10 +88,9 @@ class Display:
             )
             self._progress = Progress(*columns, console=Console(stderr=True))
             self._progress.start()
-        if self._name != job.name or self._task is None:
-            self._name = job.name
+        if self._task is None:
             self._task = self._progress.add_task(job.name, total=job.steps, detail="")
-        detail = f"epoch {job.epoch}/{job.epochs}"
+        detail = f"epoch {max(1, job.epochs_begun)}/{job.epochs}"
         if metrics is not None:
             detail += f", reconstruction {metrics['reconstruction']:.4g}"
             self._progress.update(self._task, completed=job.step, detail=detail)

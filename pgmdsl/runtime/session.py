@@ -25,7 +25,16 @@ from pgmdsl.runtime.kernels import Kernels, one_blas_thread
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.metrics import Metrics, append_metrics
-from pgmdsl.runtime.monitor import is_watched, stop_metric, stop_value, watch
+from pgmdsl.runtime.monitor import (
+    STOP_TEMPERATURES,
+    Sign,
+    is_watched,
+    needs_annealing,
+    signs_of_collapse,
+    stop_metric,
+    stop_value,
+    watch,
+)
 from pgmdsl.runtime.progress import Display
 from pgmdsl.runtime.recipe import recipe_of
 from pgmdsl.runtime.rundir import RunInfo
@@ -33,6 +42,7 @@ from pgmdsl.runtime.rundir import RunInfo
 Array = NDArray[Any]
 Callback = Callable[[dict[str, Any]], Any]
 EVERY = 10.0  # seconds at least between the checkpoints of epochs
+MUCH_WORSE = 1.5  # times as bad as when it was said: a warning is said again
 
 
 class Interrupted(KeyboardInterrupt):
@@ -74,6 +84,7 @@ class Session:
         self.callback, self.display = callback, Display(display)
         self.biases: StageBiases = {}
         self.metrics: list[Metrics] = []
+        self._said: dict[str, float] = {}  # what the present job has been warned of, and how bad it was
         self._restored: dict[str, Array] | None = None
         self._stop = False
         self._saved = time.monotonic()
@@ -117,8 +128,11 @@ class Session:
             self._restored = None
         else:
             job.start()
+        self._said = {}
+        self.display.begin()
         run_job(job, self._before_step, self._after_epoch)
         job.finish()
+        self.display.end(job)
 
     def _trained(self, frozen: Collection[str]) -> frozenset[str]:
         return frozenset(
@@ -158,23 +172,38 @@ class Session:
             raise Interrupted(self.directory)
         self.display.update(job)
 
-    def _after_epoch(self, job: Job) -> bool:
-        done = False
+    def _after_epoch(self, job: Job) -> None:
         if is_watched(job):
             metrics = {"phase": job.name, "epoch": job.epochs_begun, "step": job.step, **watch(job)}
             if job.recipe.stop is not None:
-                metric = stop_metric(job)
-                metrics[f"valid_{metric}" if metric != "reconstruction" else "score"] = value = stop_value(job, metric)
-                done = job.keep_best(value)
+                metrics |= self._score(job)
             self._record(metrics)
             self.display.update(job, metrics)
         if time.monotonic() - self._saved >= EVERY:
             self.save(job)
-        return done
+
+    def _score(self, job: Job) -> Metrics:
+        """The epoch's value by the metric of `stop`, noted by the job."""
+        metric, start = stop_metric(job), time.monotonic()
+        value = stop_value(job, metric)
+        if needs_annealing(job, metric):
+            cost = (
+                f"stop by {metric} anneals log Z at {STOP_TEMPERATURES:,} temperatures after each epoch, which took "
+                f"{time.monotonic() - start:.1f} s; patience(n, reconstruction) costs next to nothing"
+            )
+            self._say(Sign("annealing", 1.0, cost), job.name)
+        job.keep_best(value)
+        return {f"valid_{metric}" if metric != "reconstruction" else "score": value}
+
+    def _say(self, sign: Sign, place: str) -> None:
+        """Show a warning the first time in a job, and again when it has got much worse."""
+        if sign.severity >= MUCH_WORSE * self._said.get(sign.about, 0.0):
+            self._said[sign.about] = sign.severity
+            self.display.note(f"{place}: {sign.words}")
 
     def _record(self, metrics: Metrics) -> None:
-        for warning in metrics["warnings"]:
-            self.display.note(f"{metrics['phase']}, epoch {metrics['epoch']}: {warning}")
+        for sign in signs_of_collapse(metrics):
+            self._say(sign, f"{metrics['phase']}, epoch {metrics['epoch']}")
         length = append_metrics(self.directory, metrics, self.info.metrics_bytes)
         self.info = replace(self.info, metrics_bytes=length)
         self.metrics.append(metrics)

@@ -14,7 +14,6 @@ from pgmdsl.api import Model
 from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
-from pgmdsl.grammar.source import Source
 from pgmdsl.runtime.data import Data, Splits, open_data, peek_shape
 from pgmdsl.runtime.estimators.bound import score_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
@@ -24,7 +23,7 @@ from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.metrics import read_metrics
 from pgmdsl.runtime.parameters import load_parameters
 from pgmdsl.runtime.progress import progress_bar
-from pgmdsl.runtime.rundir import read_info
+from pgmdsl.runtime.rundir import read_info, read_model
 from pgmdsl.runtime.sampling import draw_samples, infer, reconstruct, to_states
 from pgmdsl.runtime.train import TrainedRun, reopen_data
 from pgmdsl.runtime.train import resume as resume_training
@@ -241,49 +240,65 @@ class Run:
 
     # --- pictures -----------------------------------------------------------------------------------------
 
-    def draw_samples_sheet(self, samples: Mapping[str, Array], path: Path) -> Path | None:
-        """A sheet of the first visible layer that can be shown as images: its samples, or None."""
-        from pgmdsl.runtime.plots import sample_sheet
+    def draw_samples_sheet(self, samples: Mapping[str, Array], path: Path, *, means: bool = False) -> list[Path]:
+        """A sheet of every visible layer that can be shown as images; returns the files.
 
-        for name, layer in self.model.artifact.layers.items():
-            if layer.role == "visible" and layer.support != "one_hot" and (dims := image_dims(layer.dims)):
-                x = samples[name].reshape(-1, *dims)
-                sample_sheet(x[:100], dims, path, f"{self.model.name}: {name}, {min(len(x), 100)} samples")
-                return path
-        return None
+        Args:
+            samples: By layer, (chains, draws, *dims) or (chains, *dims).
+            path: The file; where there are several, each has its layer's name after the stem.
+            means: Whether these are means given sampled states of the neighbours, not states; the title says which.
+        """
+        from pgmdsl.runtime.plots import grey_limits, image_dims, sample_sheet
+
+        visible = [layer for layer in self.model.artifact.layers.values() if layer.role == "visible"]
+        shown = [(layer, dims) for layer in visible if (dims := image_dims(layer))]
+        out = []
+        for layer, dims in shown:
+            what = f"states of {layer.name}"
+            if means:
+                edges = [e.layers for e in self.model.artifact.edges if layer.name in e.layers]
+                given = dict.fromkeys(n for layers in edges for n in layers if n != layer.name)
+                what = f"means of {layer.name} given sampled {' and '.join(given)}"
+            file = path if len(shown) == 1 else path.with_stem(f"{path.stem}_{layer.name}")
+            x = samples[layer.name].reshape(-1, *dims)
+            sample_sheet(x, dims, file, f"{self.model.name}: {what}", grey_limits(layer))
+            out.append(file)
+        return out
 
     def draw_pictures(self, folder: Path | None = None, progress: bool = False) -> dict[str, Path]:
         """Samples, filters and training curves as PNG files; returns their paths by what they show."""
-        from pgmdsl.runtime.plots import curves, filter_sheet
+        from pgmdsl.runtime.plots import curves
 
         folder = folder or self.directory
         folder.mkdir(parents=True, exist_ok=True)
-        out: dict[str, Path] = {}
         samples = self.sample(100, seed=self.seed, progress=progress)
         means = {n: self.model.mean(n, self.parameters, {m: x[:, 0] for m, x in samples.items()}) for n in samples}
-        if path := self.draw_samples_sheet(means, folder / "samples.png"):
-            out["samples"] = path
-        layers = self.model.artifact.layers
-        for edge in self.model.artifact.edges:
-            lower = layers[edge.layers[0]]
-            dims = image_dims(lower.dims)
-            if lower.role == "visible" and dims and edge.weight not in out:
-                path = folder / f"filters_{edge.weight}.png"
-                weight = self.parameters[edge.weight].reshape(lower.size, -1)
-                filter_sheet(weight, dims, path, f"{self.model.name}: filters of {edge.weight}")
-                out[edge.weight] = path
-        if self.metrics:
-            curves(self.metrics, folder / "curves.png")
+        sheets = self.draw_samples_sheet(means, folder / "samples.png", means=True)
+        out = {path.stem: path for path in sheets} | self._draw_filters(folder)
+        if metrics := self.metrics:
+            # The mean activity of a softmax layer is 1/K whatever it has learned.
+            layers = self.model.artifact.layers.values()
+            curves(metrics, folder / "curves.png", {("active", x.name) for x in layers if x.support == "one_hot"})
             out["curves"] = folder / "curves.png"
         return out
 
+    def _draw_filters(self, folder: Path) -> dict[str, Path]:
+        """A sheet for every weight of a visible layer that can be shown as images, an image for each unit it joins."""
+        from pgmdsl.runtime.plots import filter_sheet, image_dims
 
-def image_dims(dims: tuple[int, ...]) -> tuple[int, int] | None:
-    """How units are shown as an image: their two axes, or a square of a flat layer; None where neither fits."""
-    if len(dims) == 2:
-        return dims[0], dims[1]
-    side = round(dims[0] ** 0.5)
-    return (side, side) if len(dims) == 1 and side * side == dims[0] and side > 1 else None
+        out: dict[str, Path] = {}
+        for edge in self.model.artifact.edges:
+            first, second = (self.model.artifact.layers[n] for n in edge.layers)
+            weight = self.parameters[edge.weight].reshape(first.size, second.size)
+            for seen, other, w in ((first, second, weight), (second, first, weight.T)):
+                dims = image_dims(seen)
+                if seen.role == "visible" and dims and edge.weight not in out:
+                    path = folder / f"filters_{edge.weight}.png"
+                    units = (other.dims[0], other.dims[1]) if len(other.dims) == 2 else None
+                    title = f"{self.model.name}: filters of {edge.weight}, one a unit of {other.name}"
+                    filter_sheet(w, dims, path, title, units)
+                    out[edge.weight] = path
+        return out
 
 
 # --- runs made, opened and gone on with -------------------------------------------------------------------
@@ -342,6 +357,4 @@ def _model_of(directory: Path) -> Model:
     """The model of a run, compiled again from its source: what the directory holds is never executed."""
     info = read_info(directory)
     dtype: DType = "float64" if info.dtype == "float64" else "float32"
-    source = read_source(directory / "model.ebm")
-    compiled = compile_source(Source(info.source_name, source.text), info.sizes, dtype)
-    return Model(compiled, Path(info.base))
+    return Model(compile_source(read_model(directory, info), info.sizes, dtype), Path(info.base))

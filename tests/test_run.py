@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,3 +73,27 @@ train {{ fit {{ epochs = 1, batch = 4, rate = 0, stop = patience(1, likelihood) 
     assert sample.bits == "bits drawn once, seed 0"
     assert mean.bits == "bits drawn once, seed 0, though trained on their means"
     assert runs["mean"].metrics == runs["sample"].metrics
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: None,
+        lambda text: b"",
+        lambda text: text[: len(text) // 2],
+        lambda text: b"\0\1" + text,
+        lambda text: text.replace(b"F = 3", b"F = 2"),
+        lambda text: text.replace(b"binary[D]", b"binary[E]"),
+    ],
+)
+@pytest.mark.parametrize("use", [pgmdsl.load, pgmdsl.resume])
+def test_a_model_file_that_is_not_the_runs(use: Any, damage: Any, run: pgmdsl.Run, tmp_path: Path) -> None:
+    """It is called so before anything is said about what stands in it."""
+    directory = tmp_path / "copy"
+    shutil.copytree(run.directory, directory)
+    path = directory / "model.ebm"
+    changed = damage(path.read_bytes())
+    path.unlink() if changed is None else path.write_bytes(changed)
+    with pytest.raises(pgmdsl.Error, match=r"copy/model\.ebm is not the file this run was trained from") as caught:
+        use(directory)
+    assert "error[" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,8 @@ from typing import Any
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.grammar.read import read_source
+from pgmdsl.grammar.source import Source
 from pgmdsl.runtime.tensors import disk_error, write_all
 
 FORMAT = 1  # of state.json and chains.safetensors
@@ -44,6 +47,7 @@ class RunInfo:
         since_best: epochs since then.
         metrics_bytes: the length of metrics.jsonl at the checkpoint.
         finished: whether all phases are done.
+        source_hash: SHA-256 of the model file's text; empty in runs made before it was kept.
     """
 
     model: str
@@ -67,6 +71,7 @@ class RunInfo:
     since_best: int = 0
     metrics_bytes: int = 0
     finished: bool = False
+    source_hash: str = ""
 
     def as_json(self) -> str:
         """The text of state.json."""
@@ -131,6 +136,27 @@ def new_run_directory(artifact: Artifact, out: Path | None) -> Path:
                 return path
     except OSError as problem:
         raise disk_error(out or Path("runs"), problem) from None
+
+
+def hash_source(text: str) -> str:
+    """By what a run knows the text of its model file again."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_model(directory: Path, info: RunInfo) -> Source:
+    """The model file of a run. Raises `Error` where it is missing, damaged, or not the one that was trained."""
+    path = directory / _MODEL_FILES[0]
+    try:
+        text = read_source(path).text
+    except Error:
+        text = None
+    if text is None or (info.source_hash and hash_source(text) != info.source_hash):
+        what = "it is missing or damaged" if text is None else "its text is another"
+        raise Error(
+            f"{path} is not the file this run was trained from: {what}; put back {info.source_name} as it was when "
+            "training began"
+        )
+    return Source(info.source_name, text)
 
 
 def discard_run(directory: Path) -> None:

@@ -21,7 +21,7 @@ from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.metrics import restore_metrics
 from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters, raised_sigmas
 from pgmdsl.runtime.readers import split_file
-from pgmdsl.runtime.rundir import RunInfo, discard_run, new_run_directory, write_model
+from pgmdsl.runtime.rundir import RunInfo, discard_run, hash_source, new_run_directory, write_model
 from pgmdsl.runtime.session import Callback, Interrupted, Session, TrainedRun
 
 __all__ = ["Interrupted", "TrainedRun", "resume", "train"]
@@ -83,6 +83,7 @@ def train(
         digest=dict(splits.digest),
         freeze=tuple(freeze),
         warm=init is not None,
+        source_hash=hash_source(artifact.source),
     )
     directory = new_run_directory(artifact, out)
     session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)

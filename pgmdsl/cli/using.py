@@ -57,8 +57,9 @@ def sample_command(
     samples = loaded.sample(chains, draws, burn=burn, thin=thin, clamp=held, seed=seed, progress=not as_json)
     path = output or run / "samples.npz"
     _save(path, samples)
-    sheet = loaded.draw_samples_sheet(samples, path.with_suffix(".png"))
-    _report({"samples": path} | ({"sheet": sheet} if sheet else {}), samples, as_json)
+    sheets = loaded.draw_samples_sheet(samples, path.with_suffix(".png"))
+    named = {"sheet" + sheet.stem.removeprefix(path.stem): sheet for sheet in sheets}
+    _report({"samples": path} | named, samples, as_json)
 
 
 @click.command("infer")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
-from math import exp, prod
+from math import ceil, exp, log10, prod
 
+from pgmdsl.compiler.arithmetic import Floats, Value
 from pgmdsl.compiler.derive import derive_conditional, derive_energy
 from pgmdsl.compiler.energy import Fields
 from pgmdsl.compiler.model import Layer, Model
-from pgmdsl.compiler.numeric import Floats, Function, Indices, Point, compiled
+from pgmdsl.compiler.numeric import Average, Function, Indices, Point, compiled, difference_depth
 from pgmdsl.compiler.refute import MOST_COST, Entries, Trial, array_shapes, fits, small_sizes
 from pgmdsl.compiler.units import Finite, OneHot, Real
 from pgmdsl.grammar.syntax import Binary, Call, Expression, Index, Negate, Number
@@ -32,15 +33,18 @@ def average_trials(fields: Fields, sides: Sequence[Expression]) -> Iterator[Tria
     """
     model = fields.symbols.model
     real = frozenset(layer.name for layer in model.layers.values() if isinstance(layer.unit.support, Real))
-    nodes = _nodes_for([degree(side, real) for side in sides])
-    for number in range(POINTS):
-        sizes = _sizes(model, number, nodes)
+    arithmetic = Floats(max(map(difference_depth, sides)), 1e-6)
+    degrees = [degree(side, real) for side in sides]
+    rules = [_exact_nodes(degrees)] * POINTS if None not in degrees else [(20, 30)] * POINTS + [(60, 90)]
+    for number, rule in enumerate(rules):
+        sizes = _sizes(model, number, max(rule))
         if sizes is None:
-            return
+            continue
         shapes = array_shapes(model, sizes)
         entries = Entries(model, shapes, number, (), float, spread=0.6)
-        average = Averages(fields, Point(sizes, shapes, entries), number, nodes)
-        yield Trial(Point(sizes, shapes, entries, average), Floats(), 1e-6, MOST_COST // MOST_STATES * 10)
+        base = Point(sizes, shapes, entries)
+        points = [replace(base, average=Averages(fields, base, number, nodes, arithmetic)) for nodes in rule]
+        yield Trial(points[0], arithmetic, MOST_COST // MOST_STATES * 10, points[1] if len(points) == 2 else None)
 
 
 def degree(node: Expression, real: frozenset[str]) -> int | None:
@@ -64,11 +68,9 @@ def degree(node: Expression, real: frozenset[str]) -> int | None:
             return 0 if not any(degrees) else None
 
 
-def _nodes_for(degrees: Sequence[int | None]) -> int:
-    """How many nodes integrate these degrees exactly; many for what is no polynomial."""
-    if None in degrees:
-        return 20
-    return 1 + max(d for d in degrees if d is not None) // 2
+def _exact_nodes(degrees: Sequence[int | None]) -> tuple[int]:
+    """How many nodes integrate these degrees exactly."""
+    return (1 + max(d for d in degrees if d is not None) // 2,)
 
 
 def _sizes(model: Model, number: int, nodes: int) -> dict[str, int] | None:
@@ -104,19 +106,29 @@ class Averages:
     exp(-energy). Given the discrete layers, real units are independent and normal (no edge joins two of them).
     """
 
-    def __init__(self, fields: Fields, point: Point, number: int, nodes: int) -> None:
+    def __init__(self, fields: Fields, point: Point, number: int, nodes: int, arithmetic: Floats) -> None:
         """`point` has the parameters; `number` chooses the data; `nodes` are those of each real unit's quadrature."""
         self.fields = fields
         self.model = fields.symbols.model
         self.point = point
         self.number = number
+        self.arithmetic = arithmetic
         self.nodes = _quadrature(nodes)
         self.energy = compiled(derive_energy(fields.symbols), Floats())
 
     def __call__(self, kind: str, body: Function, point: Point, indices: Indices) -> float:
         """The average of the body. (The point is the one given at the start: no parameter is moved around averages.)"""
         cases = self.data_cases if kind == "data" else self.model_cases
-        return float(sum(weight * body(case, indices) for weight, case in cases))
+        arithmetic = self.arithmetic
+        extents = [arithmetic.extent]
+        total = 0.0
+        for weight, case in cases:
+            arithmetic.extent = 0
+            total += weight * body(case, indices)
+            if weight:
+                extents.append(arithmetic.extent + ceil(log10(weight)))  # what has little weight has little error
+        arithmetic.extent = max(extents)
+        return total
 
     @cached_property
     def model_cases(self) -> list[Case]:
@@ -213,3 +225,23 @@ def _quadrature(count: int) -> list[tuple[float, float]]:
 
     nodes, weights = hermegauss(count)
     return [(float(x), -float(log(w))) for x, w in zip(nodes, weights, strict=True)]
+
+
+def sampled_average(model: Model, point: Point, number: int, exact: Callable[[float], Value]) -> Average:
+    """Instead of averages, two random states with weights 1/3 and 2/3.
+
+    A proof holds for these as well: it uses of averages that they are linear and keep constants, and nothing else.
+    """
+    first, shapes = 10_000 * (number + 1), point.shapes
+
+    def average(kind: str, body: Function, point: Point, indices: Indices) -> Value:
+        start = first if kind == "data" else first + 2
+        draws = [Entries(model, shapes, start + k, (), exact) for k in (0, 1)]
+
+        def entry(draw: Entries, name: str, place: tuple[int, ...]) -> Value:
+            return draw(name, place) if name in model.layers else point.entry(name, place)
+
+        one, two = (body(replace(point, entry=partial(entry, draw)), indices) for draw in draws)
+        return (one + 2 * two) / 3
+
+    return average

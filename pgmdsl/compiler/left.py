@@ -14,9 +14,9 @@ from pgmdsl.compiler.derive import (
     marginal_terms,
 )
 from pgmdsl.compiler.energy import Fields
-from pgmdsl.compiler.expressions import Term, renamed, split_sum, total
+from pgmdsl.compiler.expressions import Term, bound_names, renamed, split_sum, total
 from pgmdsl.compiler.forms import Form, Formula, Gradient, Mean, MeanField, Probability
-from pgmdsl.compiler.rewrite import rewrite
+from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.units import Finite
 from pgmdsl.grammar.syntax import Call, Expression, Name, Negate
 
@@ -46,14 +46,17 @@ def left_sides(fields: Fields, form: Form) -> tuple[Expression, ...]:
 
 
 def expanded(fields: Fields, expression: Expression) -> Expression:
-    """A formula with `energy` and `free_energy(...)` written out."""
+    """A formula with `energy` and `free_energy(...)` written out, in indices that it does not have itself."""
+    used = fields.symbols.reserved | bound_names(expression)
+    used |= {node.name for node in walk(expression) if isinstance(node, Name)}
 
     def change(node: Expression) -> Expression | None:
         match node:
             case Name("energy"):
-                return derive_energy(fields.symbols)
+                return renamed(derive_energy(fields.symbols), {}, used)
             case Call("free_energy", layers):
-                return derive_free_energy(fields, [layer.name for layer in layers if isinstance(layer, Name)])
+                names = [layer.name for layer in layers if isinstance(layer, Name)]
+                return renamed(derive_free_energy(fields, names), {}, used)
             case _:
                 return None
 

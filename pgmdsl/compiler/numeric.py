@@ -1,4 +1,4 @@
-"""Formulas evaluated at numbers: in floats, or in 50 digits.
+"""Formulas evaluated at numbers.
 
 A formula is turned into nested functions once, and these are called with a point (sizes, entries of arrays) and the
 values of the indices in force, which count from 0.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Protocol
+from functools import reduce
+from typing import Protocol
 
+from pgmdsl.compiler.arithmetic import Arithmetic, Value
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -25,14 +27,10 @@ from pgmdsl.grammar.syntax import (
     Negate,
     Number,
 )
-from pgmdsl.grammar.walk import children, walk
+from pgmdsl.grammar.walk import children
 
-Value = Any  # a float, or an mpmath number
 Indices = dict[str, int]
 Function = Callable[["Point", Indices], Value]
-
-DIGITS = 50
-MOST_EXPONENT = 1e6
 
 
 class NoValueError(Exception):
@@ -65,108 +63,6 @@ class Point:
         return replace(self, entry=entry)
 
 
-class Arithmetic(Protocol):
-    """Numbers and their elementary functions."""
-
-    step: Value  # for differences
-    pi: Value
-
-    def number(self, value: Fraction) -> Value:
-        """A constant."""
-
-    def exact(self, value: float) -> Value:
-        """The number that a float is."""
-
-    def exp(self, x: Value) -> Value:
-        """The exponential."""
-
-    def log(self, x: Value) -> Value:
-        """The logarithm."""
-
-    def power(self, x: Value, y: Value) -> Value:
-        """A power."""
-
-    def factorial(self, x: Value) -> Value:
-        """The factorial, also of what is not whole."""
-
-
-class Floats:
-    """Double precision."""
-
-    step = 1e-6
-    pi = math.pi
-    exp = staticmethod(math.exp)
-    log = staticmethod(math.log)
-
-    def number(self, value: Fraction) -> float:
-        """A constant."""
-        return float(value)
-
-    def exact(self, value: float) -> float:
-        """The number that a float is."""
-        return value
-
-    def power(self, x: float, y: float) -> Value:
-        """A power."""
-        return _real(x**y)
-
-    def factorial(self, x: float) -> float:
-        """The gamma function of x + 1."""
-        return math.gamma(x + 1)
-
-
-class Digits:
-    """50 digits, by mpmath."""
-
-    def __init__(self) -> None:
-        """Make a context of its own: mpmath's global precision is left alone."""
-        from mpmath import MPContext  # type: ignore[import-untyped]
-
-        self.context = MPContext()
-        self.context.dps = DIGITS
-        self.step = self.context.mpf(10) ** -(DIGITS // 3)
-        self.pi = +self.context.pi
-
-    def number(self, value: Fraction) -> Value:
-        """A constant."""
-        return self.context.mpf(value.numerator) / value.denominator
-
-    def exact(self, value: float) -> Value:
-        """The number that a float is."""
-        return self.context.mpf(value)
-
-    def exp(self, x: Value) -> Value:
-        """The exponential."""
-        return self.context.exp(self._moderate(x))
-
-    def log(self, x: Value) -> Value:
-        """The logarithm."""
-        return _real(self.context.log(x))
-
-    def power(self, x: Value, y: Value) -> Value:
-        """A power."""
-        if x != 0:
-            self._moderate(y * self.context.log(abs(x)))
-        return _real(self.context.power(x, y))
-
-    def factorial(self, x: Value) -> Value:
-        """The gamma function of x + 1."""
-        return self.context.factorial(self._moderate(x))
-
-    def _moderate(self, x: Value) -> Value:
-        """The value. Raises OverflowError for an exponent whose exponential would fill the memory."""
-        if abs(x) > MOST_EXPONENT:
-            raise OverflowError
-        return x
-
-
-def _real(value: Value) -> Value:
-    """The value. Raises ValueError if it is complex."""
-    if isinstance(value, complex) or type(value).__name__ == "mpc":
-        raise ValueError("not real")
-    return value
-
-
 _COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -178,8 +74,6 @@ _COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
 _ARITHMETIC: dict[str, Callable[[Value, Value], Value]] = {
     "+": operator.add,
     "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
 }
 
 
@@ -204,7 +98,8 @@ def compiled(node: Expression, arithmetic: Arithmetic) -> Function:
             constant = arithmetic.number(node.value)
             return lambda point, indices: constant
         case Name("pi"):
-            return lambda point, indices: arithmetic.pi
+            pi = arithmetic.pi()
+            return lambda point, indices: pi
         case Name(name):
             return lambda point, indices: indices[name] if name in indices else point.sizes[name]
         case Index(name, entries):
@@ -216,10 +111,12 @@ def compiled(node: Expression, arithmetic: Arithmetic) -> Function:
         case Binary("^", left, right):
             base, exponent = compiled(left, arithmetic), compiled(right, arithmetic)
             return lambda point, indices: arithmetic.power(base(point, indices), exponent(point, indices))
+        case Binary("*" | "/" as op, left, right):
+            return _product(op, compiled(left, arithmetic), compiled(right, arithmetic), arithmetic)
         case Binary(op, left, right):
             return _joined(_ARITHMETIC[op], compiled(left, arithmetic), compiled(right, arithmetic))
         case Compare(op, left, right):
-            return _joined(_COMPARISONS[op], compiled(left, arithmetic), compiled(right, arithmetic))
+            return _comparison(op, compiled(left, arithmetic), compiled(right, arithmetic), arithmetic)
         case Conditional(value, condition, otherwise):
             yes, test, no = (compiled(e, arithmetic) for e in (value, condition, otherwise))
             return lambda point, indices: yes(point, indices) if test(point, indices) else no(point, indices)
@@ -237,20 +134,38 @@ def _joined(combine: Callable[[Value, Value], Value], left: Function, right: Fun
     return lambda point, indices: combine(left(point, indices), right(point, indices))
 
 
+def _product(op: str, left: Function, right: Function, arithmetic: Arithmetic) -> Function:
+    note = arithmetic.note
+    if op == "*":
+        return lambda point, indices: note(left(point, indices) * right(point, indices))
+    return lambda point, indices: note(left(point, indices) / note(right(point, indices)))
+
+
+def _comparison(op: str, left: Function, right: Function, arithmetic: Arithmetic) -> Function:
+    """A comparison; what two values differ by counts into the extent, for it may be but a rounding error."""
+    compare = _COMPARISONS[op]
+
+    def compared(point: Point, indices: Indices) -> bool:
+        first, second = left(point, indices), right(point, indices)
+        arithmetic.note(first - second)
+        return compare(first, second)
+
+    return compared
+
+
 def _called(function: str, inner: Function, arithmetic: Arithmetic) -> Function:
-    exp, log = arithmetic.exp, arithmetic.log
     apply: Callable[[Value], Value]
     match function:
         case "exp":
-            apply = exp
+            apply = arithmetic.exp
         case "log":
-            apply = log
+            apply = arithmetic.log
         case "sigmoid":
-            apply = lambda x: 1 / (1 + exp(-x))  # noqa: E731
+            apply = arithmetic.logistic
         case "softplus":
-            apply = lambda x: log(1 + exp(x))  # noqa: E731
+            apply = arithmetic.softplus
         case "tanh":
-            apply = lambda x: 1 - 2 / (1 + exp(2 * x))  # noqa: E731
+            apply = lambda x: 2 * arithmetic.logistic(2 * x) - 1  # noqa: E731
         case "sqrt":
             half = arithmetic.number(Fraction(1, 2))
             apply = lambda x: arithmetic.power(x, half)  # noqa: E731
@@ -284,7 +199,7 @@ def _generated(function: str, body: Expression, generator: Generator, arithmetic
     if function == "sum":
         return lambda point, indices: sum(values(point, indices))
     if function == "prod":
-        return lambda point, indices: math.prod(values(point, indices))
+        return lambda point, indices: reduce(lambda x, y: arithmetic.note(x * y), values(point, indices), 1)
     assert isinstance(generator.at, Name), "softmax has an entry"
     at = generator.at.name
 
@@ -306,13 +221,32 @@ def cost(node: Expression, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def axis_of(body: Expression, index: str) -> tuple[str, int]:
-    """An array and its axis over which an index runs."""
-    for node, _ in walk(body):
-        if isinstance(node, Index):
-            for axis, entry in enumerate(node.indices):
-                if entry == Name(index):
-                    return node.name, axis
-    raise AssertionError("an index is used where it is bound")
+    """An array and its axis over which an index runs that is free in the body."""
+    found = next(_axes(body, index), None)
+    assert found is not None, "an index is used where it is bound"
+    return found
+
+
+def _axes(node: Expression, index: str) -> Iterator[tuple[str, int]]:
+    """The axes at which an index stands free; the entry of a softmax is one of the index that it runs over."""
+    match node:
+        case Index(name, indices):
+            yield from ((name, axis) for axis, entry in enumerate(indices) if entry == Name(index))
+        case Call(_, arguments, generator=Generator() as generator):
+            if generator.at == Name(index):
+                yield axis_of(arguments[0], generator.names[0])
+            if index not in generator.names:
+                for argument in arguments:
+                    yield from _axes(argument, index)
+        case _:
+            for child in children(node):
+                yield from _axes(child, index)
+
+
+def difference_depth(node: Expression) -> int:
+    """How many derivatives stand inside one another."""
+    inner = max(map(difference_depth, children(node)), default=0)
+    return inner + (isinstance(node, Call) and node.function == "d")
 
 
 def _difference(body: Function, variable: Index, arithmetic: Arithmetic) -> Function:

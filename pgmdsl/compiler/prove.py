@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from pgmdsl.compiler.averages import average_trials
+from pgmdsl.compiler.arithmetic import Digits
+from pgmdsl.compiler.averages import average_trials, sampled_average
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.differ import differing_terms
 from pgmdsl.compiler.energy import Fields
@@ -16,7 +17,7 @@ from pgmdsl.compiler.model import Model, Size
 from pgmdsl.compiler.normal_product import subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError
-from pgmdsl.compiler.refute import Comparison, Counterexample, Trial, compare, state_trials
+from pgmdsl.compiler.refute import Comparison, Counterexample, Hindrance, Trial, compare, state_trials
 from pgmdsl.compiler.scope import examine_check
 from pgmdsl.compiler.symbols import Symbols, fixed_numbers
 from pgmdsl.grammar.diagnostics import Diagnostics
@@ -24,6 +25,14 @@ from pgmdsl.grammar.source import NOWHERE, Span
 from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression
 
 Status = Literal["proved", "refuted", "agrees"]
+
+GUARD_COST = 20_000  # operations that the look at a proof may take
+HINDRANCES: dict[Hindrance, str] = {
+    "model": "the model is too large to evaluate: give its sizes names, as in binary[D]",
+    "formula": "a value in the formula is too large to evaluate",
+    "rounding": "it could not be decided with numbers: rounding errors are as large as what the sides differ by",
+    "value": "neither side has a value where it was evaluated",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +76,20 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
     lefts = left_sides(fields, examined.form)
     pairs = list(zip(lefts, right_sides(fields, check.right), strict=True))
     parts = ("in the mean, ", "in the standard deviation, ") if len(pairs) == 2 else ("",)
-    points: list[int] = []
+    comparisons: list[Comparison] = []
     for part, sides in zip(parts, pairs, strict=True):
-        if is_proved(fields, examined.form, *sides):
+        if is_proved(fields, examined.form, *sides) and stands(fields, examined.form, *sides):
             continue
         comparison = _compared(fields, examined.form, *sides)
         if comparison.counterexample is not None:
             return _refuted(fields, examined.form, check, part, sides, comparison.counterexample)
-        points.append(comparison.points)
-    if not points:
+        comparisons.append(comparison)
+    if not comparisons:
         return _verdict(check, "proved", "for all sizes")
-    if not min(points):
-        detail = "no proof found, and the model is too large to evaluate: give its sizes names, as in binary[D]"
-        return _verdict(check, "agrees", detail)
-    return _verdict(check, "agrees", f"at {min(points)} random points; no proof found", points=min(points))
+    least = min(comparisons, key=lambda comparison: comparison.points)
+    if not least.points:
+        return _verdict(check, "agrees", f"no proof found, and {HINDRANCES[least.hindrance]}")
+    return _verdict(check, "agrees", f"at {least.points} random points; no proof found", points=least.points)
 
 
 def is_proved(fields: Fields, form: Form, left: Expression, right: Expression) -> bool:
@@ -90,6 +99,24 @@ def is_proved(fields: Fields, form: Form, left: Expression, right: Expression) -
         return reader.algebra.is_zero(subtract(reader.read(left), reader.read(right)))
     except NoProofError:
         return False
+
+
+def stands(fields: Fields, form: Form, left: Expression, right: Expression) -> bool:
+    """Whether a proof holds at one point: both sides have a value there, and the same.
+
+    True where no point is small enough to be evaluated: a proof holds for all sizes, however large.
+    """
+    model = fields.symbols.model
+
+    def trials() -> Iterator[Trial]:
+        for number, trial in enumerate(state_trials(model, _means(model, form), (left, right))):
+            if isinstance(trial.arithmetic, Digits):
+                average = sampled_average(model, trial.point, number, trial.arithmetic.exact)
+                point = replace(trial.point, average=average if isinstance(form, Gradient) else None)
+                yield Trial(point, trial.arithmetic, GUARD_COST)
+
+    found = compare(trials(), free_indices(model, form), left, right, most_points=1)
+    return found.counterexample is None and (found.points > 0 or found.hindrance in ("model", "formula"))
 
 
 def right_sides(fields: Fields, right: Expression) -> tuple[Expression, ...]:
@@ -132,7 +159,7 @@ def _compared(fields: Fields, form: Form, left: Expression, right: Expression) -
     if isinstance(form, Gradient):
         trials = average_trials(fields, (left, right))
     else:
-        trials = state_trials(model, _means(model, form))
+        trials = state_trials(model, _means(model, form), (left, right))
     return compare(trials, free_indices(model, form), left, right)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from pgmdsl.compiler.arithmetic import Arithmetic, Digits, Floats, UnsettledError, Value
 from pgmdsl.compiler.model import Layer, Model, Size
-from pgmdsl.compiler.numeric import Arithmetic, Digits, Floats, NoValueError, Point, Value, cost, evaluate
+from pgmdsl.compiler.numeric import NoValueError, Point, cost, difference_depth, evaluate
 from pgmdsl.compiler.symbols import fixed_numbers
 from pgmdsl.compiler.units import Finite, OneHot
 from pgmdsl.grammar.syntax import Expression
 
 POINTS = 6
+STABLE = 0.01  # how much of a difference may change with the nodes
 CHOICES = 3  # of the free indices at each point
 MOST_COST = 200_000
 """Formulas that take more operations are evaluated at smaller sizes, or in floats, or not at all."""
@@ -28,84 +31,133 @@ class Counterexample:
     right: float | None
 
 
+Hindrance = Literal["model", "formula", "rounding", "value"]
+"""Why nothing was compared: the model or a value too large, rounding errors as large as the difference, no value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """At how many points two formulas were compared, and the first where they differ."""
+    """At how many points two formulas were compared, the first where they differ, and what hindered at other points."""
 
     points: int
     counterexample: Counterexample | None
+    hindrance: Hindrance = "model"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A random point in some arithmetic; values further apart than `tolerance` (relative) differ.
+    """A random point in some arithmetic.
 
-    Formulas that take more than `most_cost` operations are not evaluated there.
+    Formulas that take more than `most_cost` operations are not evaluated there. Where averages are taken by quadrature,
+    `finer` is the point with more nodes: formulas differ where they do so by as much at both.
     """
 
     point: Point
     arithmetic: Arithmetic
-    tolerance: float
     most_cost: int
+    finer: Point | None = None
 
 
-def compare(trials: Iterator[Trial], indices: Mapping[str, Size], left: Expression, right: Expression) -> Comparison:
-    """Both formulas at up to POINTS trials, until they differ; `indices` are the free indices with their ranges."""
+def compare(
+    trials: Iterator[Trial], indices: Mapping[str, Size], left: Expression, right: Expression, most_points: int = POINTS
+) -> Comparison:
+    """Both formulas at random points until they differ; `indices` are the free indices with their ranges."""
     points = 0
+    hindrance: Hindrance = "model"
     for number, trial in enumerate(trials):
         if max(cost(side, trial.point.shapes) for side in (left, right)) > trial.most_cost:
             continue
         compared = False
-        for chosen in _index_values(trial.point.sizes, indices, number):
+        for chosen in _index_values(trial.point.sizes, indices, number, min(CHOICES, most_points)):
             try:
-                first, second = (_value(side, trial, chosen) for side in (left, right))
-            except OverflowError:
+                first, second, differ = _compared(left, right, trial, chosen)
+            except UnsettledError:
+                hindrance = "rounding"
                 continue
-            compared = compared or first is not None or second is not None
-            if _differ(first, second, trial.tolerance):
+            except OverflowError:
+                hindrance = "formula"
+                continue
+            if differ:
                 shown = [None if value is None else float(value) for value in (first, second)]
                 return Comparison(points + 1, Counterexample(trial.point.sizes, chosen, *shown))
+            if first is None:
+                hindrance = "value"
+            compared = compared or first is not None
         points += compared
-        if points == POINTS:
+        if points == most_points:
             break
-    return Comparison(points, None)
+    return Comparison(points, None, hindrance)
 
 
-def _index_values(sizes: Mapping[str, int], indices: Mapping[str, Size], number: int) -> list[dict[str, int]]:
+def _compared(
+    left: Expression, right: Expression, trial: Trial, indices: Mapping[str, int]
+) -> tuple[Value | None, Value | None, bool]:
+    """Both values, and whether they differ. Raises `UnsettledError` where the quadrature does not tell."""
+    first, second = _settled(left, right, trial.arithmetic, trial.point, indices)
+    differ = _differ(first, second, trial.arithmetic.tolerance)
+    if trial.finer is None:
+        return first, second, differ
+    third, fourth = _settled(left, right, trial.arithmetic, trial.finer, indices)
+    if differ != _differ(third, fourth, trial.arithmetic.tolerance):
+        raise UnsettledError
+    if differ and first is not None and second is not None and third is not None and fourth is not None:
+        gap = third - fourth
+        if abs(first - second - gap) > STABLE * abs(gap):
+            raise UnsettledError
+    return third, fourth, differ
+
+
+def _settled(
+    left: Expression, right: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]
+) -> tuple[Value | None, Value | None]:
+    """Both values, with as many digits as their extent asks for. Raises `UnsettledError`, `OverflowError`."""
+    arithmetic.start()
+    while True:
+        first, second = (_value(side, arithmetic, point, indices) for side in (left, right))
+        if arithmetic.extent <= arithmetic.room:
+            return first, second
+        arithmetic.widen()
+
+
+def _index_values(
+    sizes: Mapping[str, int], indices: Mapping[str, Size], number: int, choices: int
+) -> list[dict[str, int]]:
     """A few random choices of values for the free indices, without repetition."""
     ranges = {name: int(size.evaluate(sizes)) for name, size in indices.items()}
     rng = random.Random(number)
-    tries = [{name: rng.randrange(length) for name, length in ranges.items()} for _ in range(CHOICES)]
+    tries = [{name: rng.randrange(length) for name, length in ranges.items()} for _ in range(choices)]
     return [choice for k, choice in enumerate(tries) if choice not in tries[:k]]
 
 
-def _value(side: Expression, trial: Trial, indices: Mapping[str, int]) -> Value | None:
+def _value(side: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]) -> Value | None:
     try:
-        return evaluate(side, trial.arithmetic, trial.point, indices)
+        return evaluate(side, arithmetic, point, indices)
     except NoValueError:
         return None
 
 
-def _differ(first: Value | None, second: Value | None, tolerance: float) -> bool:
+def _differ(first: Value | None, second: Value | None, tolerance: Value) -> bool:
     if first is None or second is None:
         return first is not second
     return bool(abs(first - second) > tolerance * (1 + abs(first) + abs(second)))
 
 
-def state_trials(model: Model, means: Sequence[str]) -> Iterator[Trial]:
+def state_trials(model: Model, means: Sequence[str], sides: Sequence[Expression]) -> Iterator[Trial]:
     """Random points with one random state of every layer; the layers in `means` have random means instead.
 
     After POINTS of them come cheaper ones, for formulas that are too long for these: equal sizes, and floats.
+    `sides` are the formulas to be evaluated.
     """
+    depth = max(map(difference_depth, sides))
     every = [*((small_sizes(model, number), False) for number in range(POINTS))]
     every += [(dict.fromkeys(model.sizes, value), coarse) for coarse in (False, True) for value in (2, 1)]
     for number, (sizes, coarse) in enumerate(every):
         if sizes is None or not fits(model, sizes):
             continue
         shapes = array_shapes(model, sizes)
-        arithmetic: Arithmetic = Floats() if coarse else Digits()
+        arithmetic: Arithmetic = Floats(depth) if coarse else Digits(depth)
         point = Point(sizes, shapes, Entries(model, shapes, number, means, arithmetic.exact))
-        yield Trial(point, arithmetic, *((1e-9, 10 * MOST_COST) if coarse else (1e-25, MOST_COST)))
+        yield Trial(point, arithmetic, 10 * MOST_COST if coarse else MOST_COST)
 
 
 def small_sizes(model: Model, number: int, least: int = 2, spare: int = 2) -> dict[str, int] | None:
@@ -162,6 +214,10 @@ class Entries:
         """One entry."""
         if name in self.fixed:
             return self.exact(self.fixed[name].numerator) / self.exact(self.fixed[name].denominator)
+        layer = self.model.layers.get(name)
+        if name in self.means and layer is not None and isinstance(layer.unit.support, OneHot):
+            every = [self.exact(self._uniform(name, (*indices[:-1], k))) for k in range(self.shapes[name][-1])]
+            return every[indices[-1]] / sum(every)
         key = (name, indices)
         if key not in self.known:
             self.known[key] = self.exact(self._draw(name, indices))
@@ -195,8 +251,5 @@ class Entries:
         match layer.unit.support:
             case Finite(values):
                 return float(values[0]) + uniform * float(values[-1] - values[0])
-            case OneHot():
-                states = range(self.shapes[layer.name][-1])
-                return uniform / sum(self._uniform(layer.name, (*indices[:-1], k)) for k in states)
             case _:
                 return 4 * uniform - 2

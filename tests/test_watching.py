@@ -27,7 +27,7 @@ from oracle import log_probability
 
 from pgmdsl.compiler.settings import METRICS
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime import evaluation, monitor, session
+from pgmdsl.runtime import evaluation, monitor, progress, session
 from pgmdsl.runtime import train as training
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.machine import Machine
@@ -207,6 +207,17 @@ def test_what_is_short_is_silent(
 ) -> None:
     clock(0.01)
     assert said(capsys, DBM, PHASES, tmp_path / "run") == []
+
+
+def test_long_estimates_show_lines_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress.progress_bar("annealing") as tick:
+        for done, now in enumerate((1.0, 11.0, 12.0, 22.0), 1):  # noqa: B007
+            tick(done, 4)
+    assert capsys.readouterr().err.splitlines() == ["annealing: 2 of 4, 11 s", "annealing: 4 of 4, 22 s"]
 
 
 @pytest.mark.parametrize("terminal", [False, True])

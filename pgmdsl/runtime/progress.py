@@ -123,4 +123,5 @@ def progress_bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int],
     try:
         yield tick
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping it prints an empty line where there is no terminal
+            bar.stop()

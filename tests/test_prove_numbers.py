@@ -137,3 +137,38 @@ def test_a_value_too_large_is_not_the_models_fault() -> None:
     one = verdict(RBM, "energy == 9^9^9^9")
     assert (one.status, one.passed) == ("agrees", False)
     assert one.detail == "no proof found, and a value in the formula is too large to evaluate"
+
+
+# --- how it is told ---
+
+DEEP = (
+    "model DBM(D = 4, F = 3, G = 2)\nvisible v : binary[D]\nhidden h : binary[F]\nhidden g : binary[G]\n"
+    "v -- h : W\nh -- g : U\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "differences"),
+    [
+        (
+            "p(h[k] = 1 | v, g) == sigmoid(b_h[k] + sum(W[m,k]*v[m] for m) + 2*sum(U[k,q]*g[q] for q))",
+            ("the right side has 2*sum(U[k,q]*g[q] for q) for sum(U[k,q]*g[q] for q)",),
+        ),
+        (
+            "p(h[k] = 1 | v, g) == sigmoid(b_h[k] + 2*sum(W[m,k]*v[m] for m))",
+            (
+                "the right side has 2*sum(W[m,k]*v[m] for m) for sum(W[m,k]*v[m] for m)",
+                "the right side lacks sum(U[k,i]*g[i] for i)",
+            ),
+        ),
+        (
+            "energy == -sum(b_v[m]*v[m] for m) - sum(b_h[m]*h[m] for m) - sum(W[m,n]*v[m]*h[n] for m, n)",
+            (
+                "the right side lacks -sum(b_g[k]*g[k] for k)",
+                "the right side lacks -sum(U[n,k]*h[n]*g[k] for k, n)",
+            ),
+        ),
+    ],
+)
+def test_differing_terms_keep_the_checks_own_indices(check: str, differences: tuple[str, ...]) -> None:
+    assert verdict(DEEP, check).differences == differences

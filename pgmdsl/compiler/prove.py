@@ -171,7 +171,8 @@ def _refuted(
     sides: tuple[Expression, Expression],
     at: Counterexample,
 ) -> Verdict:
-    differences = differing_terms(_reader(fields, form), fields.symbols.writer(), *sides)
+    writer = fields.symbols.lettered((check.left, check.right)).writer()
+    differences = differing_terms(_reader(fields, form), writer, *sides)
     shown = [f"{name} = {value}" for name, value in (*at.sizes.items(), *at.indices.items())]
     place = f" at {', '.join(shown)}" if shown else ""
     left, right = ("no value" if x is None else f"{x:.6g}" for x in (at.left, at.right))

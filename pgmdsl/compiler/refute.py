@@ -75,7 +75,7 @@ def compare(
                 hindrance = "rounding"
                 continue
             except OverflowError:
-                hindrance = "formula"
+                hindrance = "formula" if hindrance == "model" else hindrance
                 continue
             if differ:
                 shown = [None if value is None else float(value) for value in (first, second)]

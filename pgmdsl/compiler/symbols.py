@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from pgmdsl.compiler.expressions import ZERO, entry, filled, fresh_index, product, sum_over, without_zeros
@@ -14,7 +14,7 @@ from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_write import Writer
 from pgmdsl.compiler.units import Finite, OneHot, Real
 from pgmdsl.grammar.parse import parse_expression
-from pgmdsl.grammar.syntax import Expression, Name
+from pgmdsl.grammar.syntax import Expression, Index, Name
 from pgmdsl.grammar.walk import walk
 
 
@@ -55,6 +55,24 @@ class Symbols:
     def parameter_letters(self, parameter: Parameter) -> tuple[str, ...]:
         """The letters of the axes of a parameter."""
         return tuple(letter for layer in parameter.layers for letter in self.letters[layer])
+
+    def lettered(self, formulas: Iterable[Expression]) -> Symbols:
+        """The symbols with the letters that these formulas use: for each axis the first that no other has."""
+        own = {name: list(letters) for name, letters in self.letters.items()}
+        seen: dict[tuple[str, int], str] = {}
+        for formula in formulas:
+            for node, _ in walk(formula):
+                if isinstance(node, Index):
+                    for axis, letter in zip(self._axes(node.name), node.indices, strict=False):
+                        if isinstance(letter, Name) and axis not in seen and letter.name not in seen.values():
+                            own[axis[0]][axis[1]] = seen[axis] = letter.name
+        return replace(self, letters={name: tuple(letters) for name, letters in own.items()})
+
+    def _axes(self, name: str) -> list[tuple[str, int]]:
+        """The axes of a layer or parameter, each as a layer and the number of its axis there."""
+        parameter = self.model.parameters.get(name)
+        layers = parameter.layers if parameter is not None else (name,) if name in self.model.layers else ()
+        return [(layer, axis) for layer in layers for axis in range(len(self.letters[layer]))]
 
     def length(self, layer: Layer, axis: int) -> Expression:
         """The length of an axis of a layer."""

@@ -12,6 +12,7 @@ from builders import DBM, RBM, artifact_of, kernels_of, random_data, random_para
 from pgmdsl.runtime.data import open_data
 from pgmdsl.runtime.estimators.ais import ais, reverse_ais
 from pgmdsl.runtime.estimators.bound import TOLERANCE, mean_field_bound
+from pgmdsl.runtime.estimators.exact import exact_log_partition
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.greedy import own_biases, passes_below, stage_machine
@@ -26,6 +27,13 @@ COPIES = """
 model Copies
 visible v : binary[2] bias b
 hidden  h : binary[1] bias a
+v -- h : W
+"""
+
+TENS = """
+model Tens
+visible v : binary[10] bias b
+hidden  h : binary[10] bias a
 v -- h : W
 """
 
@@ -170,3 +178,38 @@ def test_limits_are_of_the_mean_weight() -> None:
     assert 0.02 < reach < 0.5
     assert np.exp(back.value - back.lower) == pytest.approx(1 + reach, rel=1e-9)
     assert np.exp(back.value - back.upper) == pytest.approx(1 - reach, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sd", "temperatures", "chains", "words"),
+    [
+        (2.0, 10, 100, "more than 10 temperatures"),
+        (0.2, 10, 12, "more than 12 chains"),
+        (0.2, 10, 20, None),
+    ],
+)
+def test_a_small_effective_sample_carries_a_warning(
+    sd: float, temperatures: int, chains: int, words: str | None
+) -> None:
+    artifact = artifact_of(TENS)
+    machine = Machine(artifact, kernels_of(artifact), random_parameters(artifact, sd=sd))
+    found = ais(machine, temperatures=temperatures, chains=chains)
+    assert found.effective_sample_size is not None
+    assert 10 < found.effective_sample_size < 20
+    assert found.warning is None if words is None else words in str(found.warning)
+
+
+def test_limits_cannot_know_of_a_mode_that_no_chain_reached() -> None:
+    """What the docstrings of `ais` and `reverse_ais` admit: all units on hold nearly all of Z, but none turns on."""
+    artifact = artifact_of(TENS)
+    p = {"W": np.full((10, 10), 1.2), "b": np.full(10, -5.0), "a": np.full(10, -5.0)}
+    machine = Machine(artifact, kernels_of(artifact), p)
+    exact = exact_log_partition(machine)
+    assert exact > 20  # 120 of couplings less 100 of fields
+    forward = ais(machine, temperatures=100, chains=40)
+    back = reverse_ais(machine, temperatures=100, chains=40)
+    for found in (forward, back):
+        assert found.warning is None
+        assert found.upper < 1
+    starts = {n: np.ones((40, 10)) for n in ("v", "h")}
+    assert reverse_ais(machine, starts, temperatures=100).lower > exact - 1

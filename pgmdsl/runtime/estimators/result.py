@@ -14,6 +14,10 @@ Side = Literal["exact", "estimate", "lower bound"]
 class LogPartition:
     """log Z: `lower` and `upper` are 95% limits, equal to `value` when exact.
 
+    Limits of annealed importance sampling are of its sampling error only. They assume that the chains reach every mode
+    that holds much of Z: where all of them miss one, log Z lies above `upper`, and neither `standard_error` nor
+    `effective_sample_size` nor `warning` shows it.
+
     `effective_sample_size` of `chains`, over `temperatures`, for annealed importance sampling, else None; `warning`
     says what makes the value doubtful, in words, or is None.
     """

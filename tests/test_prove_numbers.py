@@ -84,7 +84,10 @@ def test_an_index_runs_over_the_axis_it_stands_at(check: str, status: str) -> No
 
 def test_one_hot_means_sum_to_one() -> None:
     right = "tanh(a[j] + sum(W[i,j]*v[i] for i){})"
-    assert verdict(MEANS, f"mean_field(s[j]) == {right.format('*sum(y[k] for k)')}").passed
+    assert verdict(MEANS, f"mean_field(s[j]) == {right.format('*sum(y[k] for k)')}").status == "proved"
+    assert verdict(MEANS, f"mean_field(s[j]) == {right.format('*abs(sum(abs(y[k]) for k))')}").status == "agrees"
+    assert verdict(MEANS, f"mean_field(s[j]) == {right.format('*sum(y[k]*y[m] for k, m)')}").status == "proved"
+    assert verdict(MEANS, f"mean_field(s[j]) == {right.format('/sum(y[k]^-1 for k)')}").status == "refuted"
     assert verdict(MEANS, f"mean_field(s[j]) == {right.format('*sum(y[k]^2 for k)')}").status == "refuted"
 
 

@@ -3,7 +3,8 @@
 Two formulas with one normal form are equal wherever both have a value. The converse is not promised: `NoProofError`
 is raised for what the normal form cannot hold, and for more work than allowed. What it relies on:
 
-- a binary state has x^2 = x, a spin x^2 = 1, a one-hot vector x_k x_l = [k = l] x_k and sum_k x_k = 1;
+- a binary state has x^2 = x, a spin x^2 = 1, a one-hot vector x_k x_l = [k = l] x_k and sum_k x_k = 1,
+  the mean of one-hot vectors the last alone;
 - exp of a polynomial is a product of exponentials of monomials, and what all terms of a polynomial share is taken
   out before it is inverted or its logarithm taken, so that 1 + e^-x and 1 + e^x meet;
 - a logarithm or a root is taken only of what is shown to be positive;
@@ -40,7 +41,8 @@ class Algebra(Products):
     """Arithmetic on normal forms.
 
     `reductions` says how powers of states reduce, where they do; `states` names all states, over which `data` and
-    `model` average; `positive` names what is greater than 0 (standard deviations, sizes).
+    `model` average; `simplices` are means of one-hot vectors; `positive` names what is greater than 0 (standard
+    deviations, sizes).
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Algebra(Products):
         states: Iterable[str],
         positive: Iterable[str],
         work: int = MOST_WORK,
+        simplices: Iterable[str] = (),
     ) -> None:
         """Start with no work done."""
-        super().__init__(reductions, work)
+        super().__init__(reductions, work, simplices)
         self.states = frozenset(states)
         self.positive = frozenset(positive) | {"pi"}
 

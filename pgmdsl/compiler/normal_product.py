@@ -65,13 +65,15 @@ def bare_logarithm(monomial: Monomial) -> Function | None:
 class Products(ABC):
     """Products of polynomials in which states reduce.
 
-    `reductions` says which names are states and how their powers reduce. One instance serves one proof: it counts
+    `reductions` says which names are states and how their powers reduce; `simplices` names means of one-hot vectors,
+    which sum to 1 as these do, and reduce in no other way. One instance serves one proof: it counts
     the work done and makes fresh names.
     """
 
-    def __init__(self, reductions: Mapping[str, Reduction], work: int) -> None:
+    def __init__(self, reductions: Mapping[str, Reduction], work: int, simplices: Iterable[str] = ()) -> None:
         """Start with no work done."""
         self.reductions = dict(reductions)
+        self.simplices = frozenset(simplices)
         self._work = work
         self._names = 0
 
@@ -206,7 +208,7 @@ class Products(ABC):
         unused: dict[str, bool] = {}
         for index in bound:
             holders = [atom for atom in kept if index in atom.free]
-            if len(holders) == 1 and self._is_state_entry(holders[0], index):
+            if len(holders) == 1 and self._is_state_entry(holders[0], index) and kept[holders[0]] == 1:
                 unused[index] = False
                 del kept[holders[0]]
         for index in bound:
@@ -215,9 +217,10 @@ class Products(ABC):
         return unused, kept
 
     def _is_state_entry(self, atom: Atom, index: str) -> bool:
-        """Whether the atom is an entry of a one-hot vector whose state is this index, and nothing else is."""
-        one_hot = isinstance(atom, Ref) and self.reductions.get(atom.name) == "one-hot"
-        return one_hot and isinstance(atom, Ref) and atom.indices[-1] == index and atom.indices.count(index) == 1
+        """Whether the atom is an entry of a one-hot vector, or its mean, whose state is this index and nothing else."""
+        if not isinstance(atom, Ref) or atom.indices.count(index) != 1 or atom.indices[-1] != index:
+            return False
+        return self.reductions.get(atom.name) == "one-hot" or atom.name in self.simplices
 
 
 def _state_power(reduction: Reduction, power: Fraction) -> Fraction:

@@ -95,7 +95,9 @@ class Symbols:
         reductions = {layer.name: kind for layer in layers if (kind := reduction_of(layer)) is not None}
         states = frozenset(layer.name for layer in layers)
         positive = [p.name for p in self.model.parameters.values() if p.kind == "sigma"]
-        return Reader(Algebra(reductions, states, [*positive, *self.model.sizes]), self.shapes, fixed)
+        simplices = [name for name in skipped if reduction_of(self.model.layers[name]) == "one-hot"]
+        algebra = Algebra(reductions, states, [*positive, *self.model.sizes], simplices=simplices)
+        return Reader(algebra, self.shapes, fixed)
 
     def writer(self) -> Writer:
         """A writer of formulas."""

@@ -14,7 +14,7 @@ from pgmdsl.api import Model
 from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
-from pgmdsl.runtime.data import Data, Splits, open_data, peek_shape
+from pgmdsl.runtime.data import Data, Splits, open_cases, peek_shape
 from pgmdsl.runtime.estimators.bound import score_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
 from pgmdsl.runtime.evaluation import Method, data_means, estimate_log_partition, evaluate_data, statistics_of
@@ -169,10 +169,10 @@ class Run:
     def _data(self, given: Mapping[str, Any] | None) -> tuple[str, Data]:
         if not given:
             return self._held_out()
-        return "given", open_data(self.model.artifact, given, valid=0.0, test=0.0, base=self.model.base).train
+        return "given", open_cases(self.model.artifact, given, self.model.base)
 
     def cases(self, given: Mapping[str, Any] | None = None) -> dict[str, Array]:
-        """States (cases, *dims) of the visible layers: of the data given, else of the run's held-out cases."""
+        """States (cases, *dims) by visible layer: of the layers given, or of the run's held-out cases."""
         _, data = self._data(given)
         s = statistics_of(self.machine, data, self.seed)
         return to_states(self.machine, s)
@@ -181,7 +181,7 @@ class Run:
         """Log-probability of each case, (cases,), or its variational bound where the exact sum is out of reach.
 
         Args:
-            data: By visible layer, arrays (cases, *dims) or paths.
+            data: By visible layer, arrays (cases, *dims) or paths; layers that are left out are summed out.
             log_partition: log Z; estimated anew when None.
         """
         _, opened = self._data(data)

@@ -170,3 +170,16 @@ def test_train_load_and_use(model: pgmdsl.Model, cases: np.ndarray, tmp_path: Pa
     warm = pgmdsl.train(model, {"v": cases}, init=loaded, freeze=("W1",), out=tmp_path / "warm")
     np.testing.assert_array_equal(warm.parameters["W1"], loaded.parameters["W1"])
     assert (warm.parameters["W2"] != loaded.parameters["W2"]).any()
+
+
+def test_layers_that_are_left_out_are_summed_out(tmp_path: Path) -> None:
+    text = "model Two(D = 3)\nvisible v : binary[D]\nvisible y : softmax[2]\nhidden h : binary[2]\n"
+    text += "v -- h : W\ny -- h : U\ntrain { fit { epochs = 2, rate = 0.5 } }\n"
+    model = pgmdsl.compile_text(text, dtype="float64")
+    v = (np.random.default_rng(0).random((20, 3)) < 0.5).astype(float)
+    run = pgmdsl.train(model, {"v": v, "y": np.arange(20) % 2}, out=tmp_path / "run")
+    loaded = pgmdsl.load(tmp_path / "run")  # its data was in memory, and is not needed
+    both = [loaded.score({"v": v, "y": np.full(20, k)}) for k in (0, 1)]
+    np.testing.assert_allclose(np.logaddexp(*both), loaded.score({"v": v}), atol=1e-9)
+    assert set(loaded.infer({"v": v})) == {"y", "h"}
+    assert set(run.cases({"v": v})) == {"v"}

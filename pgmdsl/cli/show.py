@@ -23,6 +23,8 @@ def print_figures(evaluation: Evaluation) -> None:
         if f.log_partition_error:
             errors += f", +- {2 * f.log_partition_error:.3f} of log Z"
         click.echo(f"{f.name:<30} {f.value:10.3f} nats  {errors}  ({f.side}: {f.method})")
-    click.echo("Errors are two standard errors." + (f" Test {evaluation.bits}." if evaluation.bits else ""))
-    if z.warning:
-        click.echo(f"warning: {z.warning}", err=True)
+    drawn = f" {evaluation.bits[0].upper()}{evaluation.bits[1:]}." if evaluation.bits else ""
+    click.echo("Errors are two standard errors." + drawn)
+    for warning in (z.warning, *(f.warning for f in evaluation.figures)):
+        if warning:
+            click.echo(f"warning: {warning}", err=True)

@@ -142,14 +142,9 @@ def open_data(
         Error: data that is missing, unreadable, of the wrong shape or outside a layer's support, layers with different
             numbers of rows, unusable weights, or a share that leaves nothing.
     """
-    layers = {name: layer for name, layer in artifact.layers.items() if layer.role == "visible"}
+    layers = _visible(artifact, given or {})
     specs = {spec.layer: spec for spec in artifact.data}
     given = dict(given or {})
-    for name in given:
-        if name not in layers:
-            hidden = " (it is hidden)" if name in artifact.layers else ""
-            hint = suggest(name, list(layers)) or f"the visible layers are {', '.join(layers)}"
-            raise Error(f"data is given for {name}, which is no visible layer{hidden}; {hint}")
     columns = {name: _column(layer, given.get(name), specs.get(name), base) for name, layer in layers.items()}
     rows = _same_rows(columns)
     own = specs.get("weights") if given.keys() < layers.keys() else None  # the file's weights go with the file's rows
@@ -166,6 +161,34 @@ def open_data(
             data[name] = Data(share, np.arange(_same_rows(share)), None)
             digests |= {f"{column.place}, for {name}": column.digest for column in share.values()}
     return Splits(data["train"], data.get("valid"), data.get("test"), digests)
+
+
+def open_cases(artifact: Artifact, given: Mapping[str, Given], base: Path) -> Data:
+    """Cases of the visible layers that are given, each of weight 1; the file's own data is left alone.
+
+    Args:
+        artifact: the model.
+        given: by layer, as for `open_data`; one layer at least.
+        base: the folder of the model file.
+
+    Raises:
+        Error: as `open_data`.
+    """
+    layers = _visible(artifact, given)
+    specs = {spec.layer: spec for spec in artifact.data}
+    columns = {n: _column(layer, given[n], specs.get(n), base) for n, layer in layers.items() if n in given}
+    return Data(columns, np.arange(_same_rows(columns)), None)
+
+
+def _visible(artifact: Artifact, given: Mapping[str, Given]) -> dict[str, ArtifactLayer]:
+    """The visible layers. Raises `Error` where data is given for another."""
+    layers = {name: layer for name, layer in artifact.layers.items() if layer.role == "visible"}
+    for name in given:
+        if name not in layers:
+            hidden = " (it is hidden)" if name in artifact.layers else ""
+            hint = suggest(name, list(layers)) or f"the visible layers are {', '.join(layers)}"
+            raise Error(f"data is given for {name}, which is no visible layer{hidden}; {hint}")
+    return layers
 
 
 def peek_shape(spec: DataSpec, base: Path) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pgmdsl.compiler.derive import derive_model
@@ -134,6 +136,21 @@ def test_undecided_is_said_and_does_not_pass(model: str, check: str) -> None:
 )
 def test_false_ones_are_refuted(model: str, check: str) -> None:
     assert verdict(model, check).status == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ("energy + exp(2000)", r"the left side is -?[\d.]+ and the right side 3\.8811\d?e\+868"),
+        ("energy*(1 + abs(10^-9))", r"the left side is (-[\d.]{8,}) and the right side (?!\1)-[\d.]{8,}"),
+        ("energy + exp(-2000)", r"both sides are about -[\d.]+, and differ after 40 digits"),
+        ("energy/0", r"the left side is -[\d.]+ and the right side no value"),
+    ],
+)
+def test_the_values_told_differ(right: str, told: str) -> None:
+    one = verdict(RBM, f"energy == {right}")
+    assert one.status == "refuted"
+    assert re.fullmatch(told + " at D = 2, F = 3", one.detail), one.detail
 
 
 def test_a_value_too_large_is_not_the_models_fault() -> None:

@@ -6,7 +6,6 @@ values of the indices in force, which count from 0.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -86,7 +85,7 @@ def evaluate(expression: Expression, arithmetic: Arithmetic, point: Point, indic
         value = compiled(expression, arithmetic)(point, dict(indices))
     except (ZeroDivisionError, ValueError):
         raise NoValueError from None
-    if not math.isfinite(value):
+    if value - value != 0:  # infinite, or not a number
         raise OverflowError if isinstance(value, float) else NoValueError
     return value
 

@@ -82,7 +82,7 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
             continue
         comparison = _compared(fields, examined.form, *sides)
         if comparison.counterexample is not None:
-            return _refuted(fields, examined.form, check, part, sides, comparison.counterexample)
+            return _refuted(fields, examined.form, check, part, sides, comparison)
         comparisons.append(comparison)
     if not comparisons:
         return _verdict(check, "proved", "for all sizes")
@@ -169,14 +169,15 @@ def _refuted(
     check: CheckDeclaration,
     part: str,
     sides: tuple[Expression, Expression],
-    at: Counterexample,
+    comparison: Comparison,
 ) -> Verdict:
+    at = comparison.counterexample
+    assert at is not None, "a refutation has a point"
     writer = fields.symbols.lettered((check.left, check.right)).writer()
     differences = differing_terms(_reader(fields, form), writer, *sides)
     shown = [f"{name} = {value}" for name, value in (*at.sizes.items(), *at.indices.items())]
     place = f" at {', '.join(shown)}" if shown else ""
-    left, right = ("no value" if x is None else f"{x:.6g}" for x in (at.left, at.right))
-    detail = f"{part}the left side is {left} and the right side {right}{place}"
+    detail = f"{part}{comparison.told}{place}"
     return _verdict(check, "refuted", detail, counterexample=at, differences=tuple(part + d for d in differences))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ MOST_COST = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
-    """A point where two formulas differ: sizes, indices (from 0), and both values (None: there is no value)."""
+    """A point where two formulas differ: sizes, indices (from 0), and both values (None: none that a float holds)."""
 
     sizes: Mapping[str, int]
     indices: Mapping[str, int]
@@ -37,11 +38,15 @@ Hindrance = Literal["model", "formula", "rounding", "value"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """At how many points two formulas were compared, the first where they differ, and what hindered at other points."""
+    """At how many points two formulas were compared, the first where they differ, and what hindered at other points.
+
+    `told` has the values there in words.
+    """
 
     points: int
     counterexample: Counterexample | None
     hindrance: Hindrance = "model"
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ def compare(
                 hindrance = "formula" if hindrance == "model" else hindrance
                 continue
             if differ:
-                shown = [None if value is None else float(value) for value in (first, second)]
-                return Comparison(points + 1, Counterexample(trial.point.sizes, chosen, *shown))
+                at = Counterexample(trial.point.sizes, chosen, _as_float(first), _as_float(second))
+                return Comparison(points + 1, at, told=_told(first, second))
             if first is None:
                 hindrance = "value"
             compared = compared or first is not None
@@ -140,6 +145,28 @@ def _differ(first: Value | None, second: Value | None, tolerance: Value) -> bool
     if first is None or second is None:
         return first is not second
     return bool(abs(first - second) > tolerance * (1 + abs(first) + abs(second)))
+
+
+def _as_float(value: Value | None) -> float | None:
+    number = None if value is None else float(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _told(first: Value | None, second: Value | None) -> str:
+    """Both values, with as many digits as show that they differ."""
+    for digits in (6, 17, 40):
+        left, right = _shown(first, digits), _shown(second, digits)
+        if left != right:
+            return f"the left side is {left} and the right side {right}"
+    return f"both sides are about {_shown(first, 6)}, and differ after {digits} digits"
+
+
+def _shown(value: Value | None, digits: int) -> str:
+    if value is None:
+        return "no value"
+    if isinstance(value, float | int) or (digits <= 17 and _as_float(value) is not None):
+        return f"{float(value):.{digits}g}"
+    return str(value.context.nstr(value, digits))
 
 
 def state_trials(model: Model, means: Sequence[str], sides: Sequence[Expression]) -> Iterator[Trial]:

@@ -11,8 +11,9 @@ from builders import DBM, RBM, artifact_of, kernels_of, random_data, random_para
 
 from pgmdsl.runtime.data import open_data
 from pgmdsl.runtime.estimators.ais import ais, reverse_ais
-from pgmdsl.runtime.estimators.bound import TOLERANCE, mean_field_bound
+from pgmdsl.runtime.estimators.bound import TOLERANCE, evaluate, mean_field_bound
 from pgmdsl.runtime.estimators.exact import exact_log_partition
+from pgmdsl.runtime.estimators.result import LogPartition
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.greedy import own_biases, passes_below, stage_machine
@@ -213,3 +214,19 @@ def test_limits_cannot_know_of_a_mode_that_no_chain_reached() -> None:
         assert found.upper < 1
     starts = {n: np.ones((40, 10)) for n in ("v", "h")}
     assert reverse_ais(machine, starts, temperatures=100).lower > exact - 1
+
+
+def test_cases_of_more_than_probability_one_are_doubted() -> None:
+    """A log Z that is too small for the cases themselves says so, whatever its own error bar."""
+    artifact = artifact_of(RBM)
+    machine = Machine(artifact, kernels_of(artifact), random_parameters(artifact))
+    exact = exact_log_partition(machine)
+    states = np.array(list(np.ndindex(*[2] * artifact.layers["v"].size)), float)
+    twice = {"v": np.concatenate([states, states])}  # repeated cases count once
+
+    def warned(value: float) -> str | None:
+        return evaluate(machine, twice, LogPartition(value, 0.01, value, value, "ais", 0.0))[0].warning
+
+    assert warned(exact) is None
+    assert "more than 1" in (warned(exact - 0.1) or "")
+    assert warned(exact + 0.1) is None

@@ -164,7 +164,29 @@ def evaluate(
         lower = Scores(bound, "lower bound", scores.method.replace("enumeration", "mean field"))
         figures.append(summarise(f"{name} log-probability bound", lower, log_partition, weights, bits))
     units = sum(s.shape[1] for s in clamped.values())
-    return [replace(f, warning=doubt_figure(f.name, f.value, units)) for f in figures]
+    excess = doubt_total(machine, clamped, scores.values, log_partition)
+    return [replace(f, warning=doubt_figure(f.name, f.value, units) or excess) for f in figures]
+
+
+def doubt_total(
+    machine: Machine, clamped: Mapping[str, Array], values: Doubles, log_partition: LogPartition
+) -> str | None:
+    """What is said where distinct cases have together more than probability 1, which no log Z allows.
+
+    It catches annealing that has missed a mode where the cases lie: neither its error bar nor its effective sample
+    size shows that. Cases with real values have densities, which may exceed 1.
+    """
+    if any(machine.artifact.layers[name].support == "real" for name in clamped):
+        return None
+    rows = np.concatenate([s.astype(np.int8) for s in clamped.values()], axis=1)
+    _, first = np.unique(rows, axis=0, return_index=True)
+    total = float(np.logaddexp.reduce(values[first]))
+    if total <= max(1e-6 * rows.shape[1], 3 * log_partition.standard_error):
+        return None
+    return (
+        f"{len(first)} distinct cases have together a probability of exp({total:.3g}), more than 1: log Z is at least "
+        "that much too small, as where annealing has missed a mode; use more temperatures, or an exact sum"
+    )
 
 
 def summarise(

@@ -177,3 +177,28 @@ def test_emit_writes_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text(GOOD)
     assert run_pgmc(capsys, "compile", "--emit", "kernels", str(file), "-o", str(tmp_path / "k.py")) == (0, "", "")
     compile((tmp_path / "k.py").read_text(), "k.py", "exec")
+
+
+def test_train_then_use_then_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verbs on one small run: each does its work and says where it is."""
+    monkeypatch.chdir(tmp_path)
+    Path("m.ebm").write_text(GOOD + "train { fit { epochs = 3 } }\n")
+    Path("v.csv").write_text("".join(f"{i % 2},{i // 2 % 2},1\n" for i in range(40)))
+    code, out, err = run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv", "--valid", "0.1")
+    assert code == 0, err
+    assert "log Z" in out
+    assert "(exact" in out
+    assert "run      runs/m" in out
+    assert run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv", "--no-eval")[1].startswith("run      runs/m-2")
+    answer = json.loads(run_pgmc(capsys, "eval", "runs/m", "--json")[1])
+    assert answer["log_partition"]["method"] == "exact"
+    assert answer["figures"][0]["side"] == "exact"
+    for verb, file in (("sample", "samples.npz"), ("infer", "inferred.npz"), ("reconstruct", "reconstructed.npz")):
+        assert run_pgmc(capsys, verb, "runs/m")[0] == 0
+        assert (tmp_path / "runs" / "m" / file).exists()
+    code, out, err = run_pgmc(capsys, "resume", "runs/m", "--no-eval")
+    assert code == 0
+    assert "has finished already" in err
+    assert run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv", "-o", "runs/m")[0] == 2

@@ -73,7 +73,10 @@ def train_command(
 def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
     """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
     from pgmdsl.run import resume_run
+    from pgmdsl.runtime.rundir import read_info
 
+    if read_info(run).finished:
+        click.echo(f"{run} has finished already: nothing is left to do", err=True)
     finish(resume_run(run, None), no_eval, as_json)
 
 

@@ -54,7 +54,8 @@ def watch(job: Job) -> Metrics:
         for n in hidden
         if machine.artifact.layers[n].values
     }
-    out["singular"] = {w: _round(largest_singular_value(machine.p[w])) for w in job.learner.optimiser.weights}
+    weights = dict.fromkeys(edge.weight for edge in machine.edges)
+    out["singular"] = {w: _round(largest_singular_value(machine.p[w])) for w in weights}
     if job.valid is not None:
         v, valid_weight = _state(job.valid, machine)
         out["valid_reconstruction"] = reconstruction_error(machine, v, valid_weight, job.feed.layers)

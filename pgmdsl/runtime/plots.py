@@ -36,7 +36,6 @@ _LINE = 11.0  # height of a row of phases' names, in points
 _NAME = 0.024  # width of a character of these, of a panel's
 _LOG_RANGE = 100.0  # a positive family that spans more is drawn on a logarithmic axis
 _TITLES = {
-    "score": "−reconstruction error, validation: decides when to stop",
     "likelihood": "log-likelihood of a case, in nats",
     "bound": "bound on the log-likelihood of a case, in nats",
     "pseudolikelihood": "log-pseudolikelihood of a case, in nats",

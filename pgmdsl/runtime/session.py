@@ -193,7 +193,7 @@ class Session:
             )
             self._say(Sign("annealing", 1.0, cost), job.name)
         job.keep_best(value)
-        return {f"valid_{metric}" if metric != "reconstruction" else "score": value}
+        return {} if metric == "reconstruction" else {f"valid_{metric}": value}  # that one is always there
 
     def _say(self, sign: Sign, place: str) -> None:
         """Show a warning the first time in a job, and again when it has got much worse."""

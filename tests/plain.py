@@ -16,7 +16,7 @@ import oracle
 from numpy.typing import NDArray
 from oracle import OracleEdge, OracleLayer, OracleModel
 
-from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.model import Model, Parameter
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -60,16 +60,18 @@ class Here:
 
 
 def oracle_model(model: Model, rng: np.random.Generator) -> OracleModel:
-    """The model with random parameters: none 0, standard deviations other than 1."""
+    """The model with random parameters, none 0, standard deviations other than 1; what the file fixes is as it says."""
     sizes = {name: value or 0 for name, value in model.sizes.items()}
 
     def shape(axes: Any) -> tuple[int, ...]:
         return tuple(int(size.evaluate(sizes)) for size in axes)
 
-    parameters = {
-        p.name: rng.uniform(0.6, 1.8, shape(p.shape)) if p.kind == "sigma" else rng.normal(0, 0.8, shape(p.shape))
-        for p in model.parameters.values()
-    }
+    def values(p: Parameter) -> Array:
+        if p.fixed and p.initial.kind == "constant":
+            return np.full(shape(p.shape), p.initial.value)
+        return rng.uniform(0.6, 1.8, shape(p.shape)) if p.kind == "sigma" else rng.normal(0, 0.8, shape(p.shape))
+
+    parameters = {p.name: values(p) for p in model.parameters.values()}
     layers = {
         layer.name: OracleLayer(layer.name, layer.role, layer.unit.name, shape(layer.dims), layer.bias, layer.sigma)
         for layer in model.layers.values()

@@ -65,7 +65,7 @@ check "gU": gradient(U[k,j]) == data(y[k]*h[j]) - model(h[j]*y[k])
 """
 
 REAL = """model Real(D = 2, F = 3, G = 2)
-visible v : gaussian[G](sigma = 2)  bias b
+visible v : gaussian[G](sigma = data)  bias b
 visible u : binary[D]               bias c
 hidden  h : binary[F]               bias a
 hidden  z : gaussian[D](sigma = 3)  bias none

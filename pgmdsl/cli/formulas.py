@@ -66,8 +66,8 @@ def verify_command(file: Path, as_json: bool) -> None:
         else:
             counts = ", ".join(
                 f"{n} {status}"
-                for status in ("proved", "agrees", "refuted")
-                if (n := sum(v.status == status for v in verdicts))
+                for status in ("proved", "agrees", "refuted", "undecided")
+                if (n := sum(v.outcome == status for v in verdicts))
             )
             wrong = sum(not v.passed for v in verdicts)
             noun = "1 check does" if wrong == 1 else f"{wrong} checks do"

@@ -16,9 +16,9 @@ def verdict_text(source: Source, verdict: Verdict) -> str:
     A check marked `refuted` that is not begins with NOT REFUTED.
     """
     line, column = source.line_column(verdict.span.start)
-    status: str = verdict.status
+    status = verdict.outcome
     if verdict.expected_refuted:
-        status = "refuted (as it should be)" if verdict.passed else f"NOT REFUTED, but {verdict.status}:"
+        status = "refuted (as it should be)" if verdict.passed else f"NOT REFUTED, but {verdict.outcome}:"
     lines = [f"{status:<10} {verdict.title}  ({source.name}:{line}:{column})"]
     if verdict.status != "proved":
         lines.append(f"           {verdict.detail}")
@@ -36,7 +36,7 @@ def verdict_json(source: Source, verdict: Verdict) -> dict[str, Any]:
         counterexample = {k: _plain(v) for k, v in asdict(verdict.counterexample).items()}
     return {
         "title": verdict.title,
-        "status": verdict.status,
+        "status": verdict.outcome,
         "passed": verdict.passed,
         "expected_refuted": verdict.expected_refuted,
         "detail": verdict.detail,

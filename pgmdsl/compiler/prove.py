@@ -53,6 +53,11 @@ class Verdict:
     span: Span = field(default=NOWHERE, compare=False)
 
     @property
+    def outcome(self) -> str:
+        """The status as it is shown: agreement at no point at all is undecided."""
+        return "undecided" if self.status == "agrees" and not self.points else self.status
+
+    @property
     def passed(self) -> bool:
         """Whether the check ends as the file says it does."""
         if self.expected_refuted:

@@ -331,8 +331,28 @@ def load(directory: str | Path) -> Run:
     return load_run(Path(directory))
 
 
-def resume(directory: str | Path, callback: Callable[[dict[str, Any]], object] | None = None) -> Run:
-    """Go on with an interrupted run; the end is bit for bit that of the uninterrupted one."""
+def resume(
+    directory: str | Path,
+    data: Mapping[str, Any] | None = None,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    weights: Any = None,
+    callback: Callable[[dict[str, Any]], object] | None = None,
+) -> Run:
+    """Go on with an interrupted run; the end is bit for bit that of the uninterrupted one.
+
+    Args:
+        directory: The run.
+        data: The arrays, by layer, that `train` was given in memory; files are found again without it.
+        valid: See `data`.
+        test: See `data`.
+        weights: See `data`.
+        callback: As for `train`.
+
+    Raises:
+        Error: No whole checkpoint, one of another model, arrays that are not given again, or data that has changed.
+    """
     from pgmdsl.run import resume_run
 
-    return resume_run(Path(directory), callback)
+    return resume_run(Path(directory), data, valid, test, weights, callback)

@@ -272,7 +272,9 @@ class Run:
         folder = folder or self.directory
         folder.mkdir(parents=True, exist_ok=True)
         samples = self.sample(100, seed=self.seed, progress=progress)
-        means = {n: self.model.mean(n, self.parameters, {m: x[:, 0] for m, x in samples.items()}) for n in samples}
+        last = {name: x[:, 0] for name, x in samples.items()}
+        visible = [layer.name for layer in self.model.artifact.layers.values() if layer.role == "visible"]
+        means = {name: self.model.mean(name, self.parameters, last) for name in visible}
         sheets = self.draw_samples_sheet(means, folder / "samples.png", means=True)
         out = {path.stem: path for path in sheets} | self._draw_filters(folder)
         if metrics := self.metrics:
@@ -341,11 +343,19 @@ def load_run(directory: Path) -> Run:
 
 
 def resume_run(
-    directory: Path, callback: Callback | None, data: Mapping[str, Any] | None = None, weights: Any = None
+    directory: Path,
+    data: Mapping[str, Any] | None = None,
+    valid: Any = None,
+    test: Any = None,
+    weights: Any = None,
+    callback: Callback | None = None,
 ) -> Run:
     """Go on with a run; see `pgmdsl.resume`."""
     model = _model_of(directory)
-    return _opened(resume_training(directory, model.artifact, data, weights=weights, callback=callback), model)
+    trained = resume_training(
+        directory, model.artifact, data, valid=valid, test=test, weights=weights, callback=callback
+    )
+    return _opened(trained, model)
 
 
 def _opened(trained: TrainedRun, model: Model) -> Run:

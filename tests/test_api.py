@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +184,20 @@ def test_layers_that_are_left_out_are_summed_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.logaddexp(*both), loaded.score({"v": v}), atol=1e-9)
     assert set(loaded.infer({"v": v})) == {"y", "h"}
     assert set(run.cases({"v": v})) == {"v"}
+
+
+def test_resume_on_arrays_in_memory(model: pgmdsl.Model, cases: np.ndarray, tmp_path: Path) -> None:
+    """Arrays are given again, as the message says; the end is that of the run that was not interrupted."""
+    whole = pgmdsl.train(model, {"v": cases}, weights=np.arange(60) + 1.0, out=tmp_path / "whole")
+
+    def stop(metrics: dict[str, Any]) -> None:
+        if metrics["phase"] == "fit":
+            raise RuntimeError("the machine fails")
+
+    with pytest.raises(RuntimeError):
+        pgmdsl.train(model, {"v": cases}, weights=np.arange(60) + 1.0, out=tmp_path / "cut", callback=stop)
+    with pytest.raises(pgmdsl.Error, match="arrays in memory"):
+        pgmdsl.resume(tmp_path / "cut")
+    resumed = pgmdsl.resume(tmp_path / "cut", {"v": cases}, weights=np.arange(60) + 1.0)
+    for name, value in whole.parameters.items():
+        np.testing.assert_array_equal(resumed.parameters[name], value)

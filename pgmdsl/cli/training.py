@@ -77,7 +77,7 @@ def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
 
     if read_info(run).finished:
         click.echo(f"{run} has finished already: nothing is left to do", err=True)
-    finish(resume_run(run, None), no_eval, as_json)
+    finish(resume_run(run), no_eval, as_json)
 
 
 def finish(run: Run, no_eval: bool, as_json: bool) -> None:

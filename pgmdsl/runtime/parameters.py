@@ -16,7 +16,7 @@ from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.random import normals, stream_key
 from pgmdsl.runtime.readers import read_array
-from pgmdsl.runtime.tensors import pack_tensors, read_tensors, write_atomic
+from pgmdsl.runtime.tensors import read_tensors
 
 Array = NDArray[Any]
 Parameters = dict[str, Array]
@@ -210,11 +210,6 @@ def overlay_parameters(parameters: Parameters, given: Mapping[str, Any], artifac
         if artifact.parameters[name].kind == "sigma" and (array <= 0).any():
             raise Error(f"{place}: {name} holds a standard deviation that is not positive; mend it")
         parameters[name][...] = array
-
-
-def save_parameters(path: Path, parameters: Mapping[str, Array], artifact: Artifact) -> None:
-    """Write parameters as safetensors, whole or not at all. Raises `Error` where the disk does not take them."""
-    write_atomic(path, pack_tensors(parameters, parameter_metadata(artifact)))
 
 
 def parameter_metadata(artifact: Artifact) -> dict[str, str]:

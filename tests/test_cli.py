@@ -202,3 +202,19 @@ def test_train_then_use_then_resume(
     assert code == 0
     assert "has finished already" in err
     assert run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv", "-o", "runs/m")[0] == 2
+
+
+def test_ctrl_c_after_training_says_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.ebm").write_text(GOOD + "train { fit { epochs = 1 } }\n")
+    Path("v.csv").write_text("0,1,1\n1,0,1\n" * 10)
+
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pgmdsl.run.Run.draw_pictures", pressed)
+    code, _, err = run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv")
+    assert code == 130
+    assert "pgmc eval runs/m and pgmc plot runs/m do the rest" in err

@@ -82,6 +82,14 @@ def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
 
 def finish(run: Run, no_eval: bool, as_json: bool) -> None:
     """Print the figures of a finished run, and where the run, its sample sheet and its curves are."""
+    try:
+        _report(run, no_eval, as_json)
+    except KeyboardInterrupt:
+        rest = f"pgmc eval {run.directory} and pgmc plot {run.directory} do the rest"
+        raise KeyboardInterrupt(f"interrupted after training, which has finished: {rest}") from None
+
+
+def _report(run: Run, no_eval: bool, as_json: bool) -> None:
     from pgmdsl.cli.show import print_figures
 
     pictures = run.draw_pictures(progress=not as_json)

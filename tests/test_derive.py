@@ -79,8 +79,8 @@ def shown(derivation: Derivation) -> str:
         if conditional.deviation is not None:
             out.append(f"  deviation {format_expression(conditional.deviation)}")
         for part in derivation.contributions[name]:
-            prime = "'" if part.transposed else ""
-            out.append(f"  from {part.neighbour} by {part.coefficient} {part.weight}{prime}")
+            prime = "'" if part.axis == 0 else ""
+            out.append(f"  from {', '.join(part.neighbours)} by {part.coefficient} {part.weight}{prime}")
     return "\n".join(out) + "\n"
 
 
@@ -113,15 +113,15 @@ def test_random_models(random: RandomModel, seed: int) -> None:
 def test_contributions() -> None:
     derivation = derive_model(model_of(TIED))
     one = Fraction(1)
-    assert derivation.contributions["v"] == (Contribution("W", "h", True, one),)
-    assert derivation.contributions["h"] == (Contribution("W", "v", False, one), Contribution("W", "g", False, one))
-    assert derivation.contributions["g"] == (Contribution("W", "h", True, one),)
+    assert derivation.contributions["v"] == (Contribution("W", ("h",), 0, one),)
+    assert derivation.contributions["h"] == (Contribution("W", ("v",), 1, one), Contribution("W", ("g",), 1, one))
+    assert derivation.contributions["g"] == (Contribution("W", ("h",), 0, one),)
 
 
 def test_an_edge_that_stands_twice_counts_twice() -> None:
     text = "model R(D = 2, F = 3)\nvisible v : binary[D] bias b\nhidden h : binary[F] bias a\nv -- h : W\nv -- h : W\n"
     derivation = derive_model(model_of(text))
-    assert derivation.contributions["h"] == (Contribution("W", "v", False, Fraction(2)),)
+    assert derivation.contributions["h"] == (Contribution("W", ("v",), 1, Fraction(2)),)
     assert format_expression(derivation.conditionals["h"].field) == "a[j] + sum(2*W[i,j]*v[i] for i)"
 
 

@@ -6,47 +6,71 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pgmdsl.compiler.model import DataSpec, Initial, PhaseSpec
+from pgmdsl.compiler.model import DataSpec, Initial, Mask, PhaseSpec
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactLayer:
     """A layer with its numbers.
 
-    `dims` is the shape of one case's state, `size` their product; `states` is K for softmax[..., K], else 1.
-    `support` is `finite` (the unit takes `values`), `one_hot` or `real`. `bias`, `sigma`: parameter names or None.
+    `dims` is the shape of one case's state, `size` their product; `states` is K for softmax[..., K] and
+    replicated_softmax[K], else 1. `support` is `finite` (the unit takes `values`, 0 to trials for binomial units),
+    `one_hot`, `counts`, `naturals` or `real` (from `lower` on, where that is a number). `bias` names a parameter or is
+    None; `parameters` gives the model's name for each of the unit type's own; `counted` are the count layers the sum
+    of whose lengths multiplies the bias.
     """
 
     name: str
     role: Literal["visible", "hidden", "given"]
     unit: str
-    support: Literal["finite", "one_hot", "real"]
+    support: Literal["finite", "one_hot", "counts", "naturals", "real"]
     values: tuple[float, ...]
     dims: tuple[int, ...]
     size: int
     states: int
     bias: str | None
-    sigma: str | None
+    parameters: Mapping[str, str]
+    counted: tuple[str, ...] = ()
+    lower: float | None = None
+
+    @property
+    def sigma(self) -> str | None:
+        """The parameter that is the standard deviation, where the unit type has one."""
+        return self.parameters.get("sigma")
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactEdge:
-    """A pairwise edge: weight of shape (size of layers[0], size of layers[1]) once its axes are flattened."""
+    """An edge: weight of shape (size of each of its layers in turn) once their axes are flattened.
 
-    layers: tuple[str, str]
+    A lateral edge has one layer twice; its energy is half the sum over all pairs.
+    """
+
+    layers: tuple[str, ...]
     weight: str
+
+    @property
+    def lateral(self) -> bool:
+        """Whether it joins a layer to itself."""
+        return len(set(self.layers)) < len(self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactParameter:
-    """A parameter with its array's shape, whose axes these are, and how it starts."""
+    """A parameter with its array's shape, whose axes these are, and how it starts; the rest as `model.Parameter`."""
 
     name: str
-    kind: Literal["weight", "bias", "sigma"]
+    kind: Literal["weight", "bias", "unit"]
     layers: tuple[str, ...]
     shape: tuple[int, ...]
     initial: Initial
     fixed: bool
+    positive: bool = False
+    symmetric: bool = False
+    mask: Mask | None = None
+    decay: float | None = None
+    l1: float | None = None
+    max_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def check_units(declarations: Sequence[UnitDeclaration], scope: Scope) -> set[st
                 "E906",
                 unit.name.span,
                 f"unit types of a file's own, such as {unit.name.name}, are not built yet",
-                f"the unit types are {', '.join(UNITS)}",
+                f"the unit types are {', '.join(name for name in UNITS if name not in PLANNED_UNITS)}",
             )
         )
     return {unit.name.name for unit in declarations}
@@ -67,7 +67,7 @@ def _check_layer(
         unit=unit,
         dims=dims,
         bias=bias.name if bias else None,
-        sigma=f"sigma_{name}" if "sigma" in unit.options else None,
+        parameters={own.name: f"{own.name}_{name}" for own in unit.parameters},
         span=declaration.span,
     )
 
@@ -81,11 +81,11 @@ def _bias_name(declaration: LayerDeclaration) -> Identifier | None:
 def _unit_of(declaration: LayerDeclaration, own_units: Collection[str]) -> Unit | None:
     """The unit type; None for one of the file's own, which is reported where it stands."""
     unit = declaration.unit
-    if unit.name in UNITS:
+    if unit.name in UNITS and unit.name not in PLANNED_UNITS:
         return UNITS[unit.name]
     if unit.name in own_units:
         return None
-    known = ", ".join(UNITS)
+    known = ", ".join(name for name in UNITS if name not in PLANNED_UNITS)
     if unit.name in PLANNED_UNITS:
         raise MistakeError("E905", unit.span, f"{unit.name} units are not built yet", f"the unit types are {known}")
     near = suggest(unit.name.lower(), [*UNITS, *PLANNED_UNITS])
@@ -117,7 +117,7 @@ def _note_parameters(
         with scope.recorded():
             initial = _sigma_start(stated["sigma"].value if "sigma" in stated else None, layer)
             sigma = Identifier(layer.sigma, span=declaration.name.span)
-            parameters.add(Use("sigma", sigma, (layer,), initial, fixed=True))
+            parameters.add(Use("unit", sigma, (layer,), initial, fixed=True))
     options = declaration.bias.options if declaration.bias else ()
     if bias is None:
         check_options(options, (), "layer without bias", scope)

@@ -13,10 +13,10 @@ from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.grammar.syntax import Call, Expression, Identifier, Name, Negate, Number, Option, Text
 
-Kind = Literal["weight", "bias", "sigma"]
+Kind = Literal["weight", "bias", "unit"]
 
 WEIGHT_START = Initial("normal", 0.01)
-PLANNED_OPTIONS = {"weight": ("decay", "l1", "max_norm", "mask"), "bias": ("scale",), "sigma": ()}
+PLANNED_OPTIONS = {"weight": ("decay", "l1", "max_norm", "mask"), "bias": ("scale",), "unit": ()}
 _OPTIONS = ("init", "fixed")
 
 
@@ -57,7 +57,7 @@ class Parameters:
             with self.scope.recorded():
                 parameter = self._resolve_one(uses)
                 found[parameter.name] = parameter
-        order = {"weight": 0, "bias": 1, "sigma": 2}
+        order = {"weight": 0, "bias": 1, "unit": 2}
         return {p.name: p for p in sorted(found.values(), key=lambda p: order[p.kind])}
 
     def _resolve_one(self, uses: list[Use]) -> Parameter:
@@ -88,7 +88,16 @@ class Parameters:
         start = stated[0] if stated else first
         shape = tuple(dim for layer in first.layers for dim in layer.dims)
         layers = tuple(layer.name for layer in first.layers)
-        return Parameter(name.name, first.kind, layers, shape, start.initial, start.fixed, first.name.span)
+        return Parameter(
+            name=name.name,
+            kind=first.kind,
+            layers=layers,
+            shape=shape,
+            initial=start.initial,
+            fixed=start.fixed,
+            span=first.name.span,
+            positive=first.kind == "unit",
+        )
 
     def _verify_same(self, first: Use, use: Use) -> None:
         name = use.name.name

@@ -19,15 +19,16 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One neighbour's share of a layer's coupling field: `coefficient * sum weight * statistic(neighbour)`.
+    """One edge's share of a layer's coupling field: `coefficient * sum weight * product of statistics(neighbours)`.
 
-    `transposed` where this layer's axes are the weight's first: the product is then with the weight's transpose,
-    `statistic(neighbour) @ W.T`; otherwise `statistic(neighbour) @ W`.
+    `neighbours` are the layers of the weight's other axes, in their order; `axis` is which of the weight's layers this
+    one is. For a pair: axis 0, `statistic(neighbour) @ W.T`; axis 1, `statistic(neighbour) @ W`. For a lateral edge the
+    neighbour is the layer itself (axis 0), and the unit's own state does not enter, as the diagonal is zero.
     """
 
     weight: str
-    neighbour: str
-    transposed: bool
+    neighbours: tuple[str, ...]
+    axis: int
     coefficient: Fraction
 
 

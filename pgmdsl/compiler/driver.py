@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
 from pgmdsl.compiler.check import check_model
@@ -18,7 +18,7 @@ from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
-from pgmdsl.compiler.units import Finite, OneHot
+from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Support, Whole
 from pgmdsl.grammar.diagnostics import Diagnostic, Diagnostics, Error
 from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
@@ -144,24 +144,61 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
     for n in dims:
         size *= n
     support = layer.unit.support
-    kind: Literal["finite", "one_hot", "real"]
-    kind = "finite" if isinstance(support, Finite) else "one_hot" if isinstance(support, OneHot) else "real"
     return ArtifactLayer(
         name=layer.name,
         role=layer.role,
         unit=layer.unit.name,
-        support=kind,
-        values=tuple(float(v) for v in support.values) if isinstance(support, Finite) else (),
+        support=_kind(support),
+        values=_values(layer, sizes),
         dims=dims,
         size=size,
         states=dims[-1] if layer.unit.states_axis else 1,
         bias=layer.bias,
-        sigma=layer.sigma,
+        parameters=layer.parameters,
+        counted=layer.counted,
+        lower=float(support.lower) if isinstance(support, Real) and support.lower is not None else None,
     )
+
+
+def _kind(support: Support) -> Literal["finite", "one_hot", "counts", "naturals", "real"]:
+    match support:
+        case Finite() | Whole():
+            return "finite"
+        case OneHot():
+            return "one_hot"
+        case Counts():
+            return "counts"
+        case Naturals():
+            return "naturals"
+        case Real():
+            return "real"
+        case _:
+            assert_never(support)
+
+
+def _values(layer: Layer, sizes: Mapping[str, int]) -> tuple[float, ...]:
+    """The states of a unit of finitely many."""
+    support = layer.unit.support
+    if isinstance(support, Finite):
+        return tuple(float(value) for value in support.values)
+    if layer.trials is not None:
+        return tuple(float(value) for value in range(int(layer.trials.evaluate(sizes)) + 1))
+    return ()
 
 
 def _parameter(parameter: Parameter, sizes: Mapping[str, int]) -> ArtifactParameter:
     shape = tuple(int(d.evaluate(sizes)) for d in parameter.shape)
     return ArtifactParameter(
-        parameter.name, parameter.kind, parameter.layers, shape, parameter.initial, parameter.fixed
+        name=parameter.name,
+        kind=parameter.kind,
+        layers=parameter.layers,
+        shape=shape,
+        initial=parameter.initial,
+        fixed=parameter.fixed,
+        positive=parameter.positive,
+        symmetric=parameter.symmetric,
+        mask=parameter.mask,
+        decay=parameter.decay,
+        l1=parameter.l1,
+        max_norm=parameter.max_norm,
     )

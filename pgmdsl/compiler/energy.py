@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
 
 from pgmdsl.compiler.derivation import Contribution
 from pgmdsl.compiler.expressions import (
@@ -79,21 +80,25 @@ class Fields:
         """
         layer = self.symbols.model.layers[name]
         terms = [signed(*term) for term in split_sum(self.symbols.filled(layer.unit.own_field, layer, indices))]
-        sent = [p for p in self.contributions[name] if present is None or p.neighbour in present]
-        terms += [sent_by(self.symbols, part, indices, (chosen or {}).get(part.neighbour)) for part in sent]
+        sent = [p for p in self.contributions[name] if present is None or all(n in present for n in p.neighbours)]
+        terms += [sent_by(self.symbols, part, indices, chosen) for part in sent]
         return total(terms)
 
 
-def sent_by(symbols: Symbols, part: Contribution, indices: tuple[str, ...], state: str | None = None) -> Term:
-    """What a neighbour sends to the unit at these indices; `state` where it is one site in a known state."""
-    others = symbols.letters[part.neighbour] if state is None else (state,)
-    weight = entry(part.weight, (*indices, *others) if part.transposed else (*others, *indices))
+def sent_by(
+    symbols: Symbols, part: Contribution, indices: tuple[str, ...], chosen: Mapping[str, str] | None = None
+) -> Term:
+    """What an edge's other layers send to the unit at these indices; those in `chosen` are a site in a known state."""
+    states = chosen or {}
+    others = [(states[n],) if n in states else symbols.letters[n] for n in part.neighbours]
+    axes = [*others[: part.axis], indices, *others[part.axis :]]
+    weight = entry(part.weight, tuple(index for axis in axes for index in axis))
     size = constant(abs(part.coefficient))
     sign = 1 if part.coefficient > 0 else -1
-    if state is not None:
-        return sign, product([size, weight])
-    body = product([size, weight, statistic(symbols, part.neighbour, others)])
-    return sign, sum_over(body, others)
+    summed_over = [(n, letters) for n, letters in zip(part.neighbours, others, strict=True) if n not in states]
+    body = product([size, weight, *(statistic(symbols, n, letters) for n, letters in summed_over)])
+    bound = tuple(letter for _, letters in summed_over for letter in letters)
+    return sign, sum_over(body, bound) if bound else body
 
 
 def derive_fields(symbols: Symbols) -> Fields:
@@ -127,7 +132,9 @@ def _contributions(symbols: Symbols, reader: Reader, energy: Poly, layer: Layer)
     coupling = subtract(field, reader.read(symbols.filled(layer.unit.own_field, layer, letters)))
     found = [_contribution(symbols, reader, layer, monomial, c) for monomial, c in coupling.items()]
     names = list(symbols.model.layers)
-    return tuple(sorted(found, key=lambda part: (names.index(part.neighbour), part.weight, part.transposed)))
+    return tuple(
+        sorted(found, key=lambda part: ([names.index(n) for n in part.neighbours], part.weight, 1 - part.axis))
+    )
 
 
 def _unit_terms(algebra: Algebra, energy: Poly, unit: Ref) -> Poly:
@@ -166,11 +173,11 @@ def _contribution(
     weights = [name for name in refs if name in symbols.model.parameters]
     neighbours = [name for name in refs if name in symbols.model.layers]
     for weight in weights:
-        for neighbour in neighbours:
-            for transposed in (True, False):
-                part = Contribution(weight, neighbour, transposed, coefficient)
-                shape = symbols.shapes[layer.name], symbols.shapes[neighbour]
-                if symbols.shapes[weight] != sum(shape if transposed else shape[::-1], ()):
+        for others in permutations(neighbours):
+            for axis in range(len(others) + 1):
+                part = Contribution(weight, others, axis, coefficient)
+                axes = [*others[:axis], layer.name, *others[axis:]]
+                if symbols.shapes[weight] != sum((symbols.shapes[name] for name in axes), ()):
                     continue
                 sent = sent_by(symbols, part, symbols.letters[layer.name])
                 if reader.read(total([sent])) == {monomial: coefficient}:

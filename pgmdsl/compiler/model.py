@@ -88,8 +88,10 @@ class Size:
 class Layer:
     """A layer of units of one type.
 
-    `dims` are the axes of its state and of its bias (a softmax layer's last axis counts states). `bias` and
-    `sigma` are names of parameters, or None.
+    `dims` are the axes of its state and of its bias (a softmax layer's last axis counts states). `bias` is the name
+    of a parameter, or None; `parameters` gives the model's name for each of the unit type's own (sigma: sigma_v).
+    `trials` is that of a binomial layer. `counted` are the count layers the sum of whose lengths multiplies the bias.
+    A given layer is always clamped, and has neither bias nor parameters nor energy.
     """
 
     name: str
@@ -97,20 +99,34 @@ class Layer:
     unit: Unit
     dims: tuple[Size, ...]
     bias: str | None
-    sigma: str | None
+    parameters: Mapping[str, str]
     span: Span
+    trials: Size | None = None
+    counted: tuple[str, ...] = ()
+
+    @property
+    def sigma(self) -> str | None:
+        """The parameter that is the standard deviation, where the unit type has one."""
+        return self.parameters.get("sigma")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An undirected pairwise edge: energy `-sum W[i, j] s(lower)[i] s(upper)[j]`.
+    """An undirected edge: energy `-sum W[i, j, ...] s(first)[i] s(second)[j] ...` over its layers.
 
-    `layers` are in the order of the weight's axes (already reversed where the file says `W'`).
+    `layers` are in the order of the weight's axes (already reversed where the file says `W'`): two different ones,
+    three or more different ones (multiplicative), or one twice (lateral: the weight is then symmetric with zero
+    diagonal, zero site blocks where units are one-hot, and the energy is half that sum).
     """
 
-    layers: tuple[str, str]
+    layers: tuple[str, ...]
     weight: str
     span: Span
+
+    @property
+    def lateral(self) -> bool:
+        """Whether it joins a layer to itself."""
+        return len(set(self.layers)) < len(self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +139,39 @@ class Initial:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """Which entries of a weight there are; the others are 0 throughout.
+
+    `file`: an array of the weight's shape, 0 where there is none. `local`: entries of units within `radius` of each
+    other on the grids of the two layers' axes, in every axis, after stretching the smaller grid to the larger.
+    """
+
+    kind: Literal["file", "local"]
+    file: str = ""
+    radius: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the model. `shape` is that of its array; `layers` whose axes these are, in order."""
+    """A parameter of the model. `shape` is that of its array; `layers` whose axes these are, in order.
+
+    `kind` is `unit` for a unit type's own parameters. `positive` ones are trained by their logarithm. A `symmetric`
+    weight is that of a lateral edge. `decay`, `l1` and `max_norm` hold in place of a phase's, where they are stated.
+    """
 
     name: str
-    kind: Literal["weight", "bias", "sigma"]
+    kind: Literal["weight", "bias", "unit"]
     layers: tuple[str, ...]
     shape: tuple[Size, ...]
     initial: Initial
     fixed: bool
     span: Span
+    positive: bool = False
+    symmetric: bool = False
+    mask: Mask | None = None
+    decay: float | None = None
+    l1: float | None = None
+    max_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +187,8 @@ class DataSpec:
     scale: float = 1.0
     bits: Literal["resample", "sample", "threshold", "mean"] | None = None
     threshold: float = 0.5
+    mask: str | None = None  # a file, 0 where a value is missing; NaN is missing too
+    length: str | float | None = None  # of documents whose counts are missing: a number, or a file with one a case
     valid: float | str | None = None
     test: float | str | None = None
 
@@ -177,6 +218,6 @@ class Model:
     phases: tuple[PhaseSpec, ...]
 
     def neighbours(self, layer: str) -> tuple[str, ...]:
-        """The layers that share an edge with this one, in file order, each once."""
+        """The other layers that share an edge with this one, in file order, each once."""
         near = {o for e in self.edges if layer in e.layers for o in e.layers if o != layer}
         return tuple(name for name in self.layers if name in near)

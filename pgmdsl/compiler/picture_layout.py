@@ -145,7 +145,7 @@ def _kept_apart(wished: list[float], pitch: float) -> list[float]:
     return [place + shift for place in placed]
 
 
-def _reach(row: list[str], layers: tuple[str, str]) -> int:
+def _reach(row: list[str], layers: tuple[str, ...]) -> int:
     """How many places apart two layers of one level stand."""
     return abs(row.index(layers[0]) - row.index(layers[1]))
 

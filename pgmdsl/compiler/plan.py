@@ -58,7 +58,7 @@ class WeightPlan:
 
     name: str
     shape: tuple[int, int]
-    uses: tuple[tuple[str, str], ...]
+    uses: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,11 @@ def _flat_size(layer: Layer, sizes: Mapping[str, int]) -> int:
 def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], sizes: Mapping[str, int]) -> LayerPlan:
     contractions = []
     for c in derivation.contributions.get(layer.name, ()):
-        here, there = numbers[layer.name], numbers[c.neighbour]
-        shape = (here, there) if c.transposed else (there, here)
+        (neighbour,), transposed = c.neighbours, c.axis == 0
+        here, there = numbers[layer.name], numbers[neighbour]
+        shape = (here, there) if transposed else (there, here)
         contractions.append(
-            Contraction(identifier(c.weight), identifier(c.neighbour), c.transposed, float(c.coefficient), shape)
+            Contraction(identifier(c.weight), identifier(neighbour), transposed, float(c.coefficient), shape)
         )
     equation = derivation.conditionals[layer.name].equation
     return LayerPlan(

@@ -72,7 +72,7 @@ def plan_unit(unit: Unit) -> UnitPlan:
         own_factor=substitute(parse_expression(unit.own_field), "b", Number("1")),
         log_partition=parse_expression(unit.log_partition),
         mean=parse_expression(unit.mean),
-        field_of_mean=parse_expression(unit.field_of_mean),
+        field_of_mean=parse_expression(unit.field_of_mean or "m"),
     )
 
 

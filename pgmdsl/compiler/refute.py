@@ -255,7 +255,7 @@ class Entries:
         if layer is not None:
             return self._mean(layer, indices) if name in self.means else self._state(layer, indices)
         uniform = self._uniform(name, indices)
-        if self.model.parameters[name].kind == "sigma":
+        if self.model.parameters[name].positive:
             return 0.5 + 1.5 * uniform
         return self.spread * (2 * uniform - 1)
 

@@ -140,7 +140,9 @@ def _phase(phase: PhaseSpec) -> Iterator[str]:
 def _contribution(contribution: Contribution) -> str:
     """`s(h2) W2'`, after its factor where that is not 1."""
     factor = "" if contribution.coefficient == 1 else f"{contribution.coefficient} "
-    return f"{factor}s({contribution.neighbour}) {contribution.weight}" + ("'" if contribution.transposed else "")
+    sent = " ".join(f"s({name})" for name in contribution.neighbours)
+    pair = len(contribution.neighbours) == 1
+    return f"{factor}{sent} {contribution.weight}" + ("'" if pair and contribution.axis == 0 else "")
 
 
 def _doubled(scale: Mapping[str, float]) -> str:

@@ -94,7 +94,7 @@ class Symbols:
         layers = [layer for layer in self.model.layers.values() if layer.name not in skipped]
         reductions = {layer.name: kind for layer in layers if (kind := reduction_of(layer)) is not None}
         states = frozenset(layer.name for layer in layers)
-        positive = [p.name for p in self.model.parameters.values() if p.kind == "sigma"]
+        positive = [p.name for p in self.model.parameters.values() if p.positive]
         simplices = [name for name in skipped if reduction_of(self.model.layers[name]) == "one-hot"]
         algebra = Algebra(reductions, states, [*positive, *self.model.sizes], simplices=simplices)
         return Reader(algebra, self.shapes, fixed)
@@ -145,3 +145,5 @@ def reduction_of(layer: Layer) -> Reduction | None:
         case Finite(values):
             kinds: dict[tuple[int, ...], Reduction] = {(0, 1): "binary", (-1, 1): "spin"}
             return kinds.get(tuple(int(v) if v.denominator == 1 else 2 for v in values))
+        case _:
+            return None

@@ -80,7 +80,8 @@ class Machine:
 
     def independent(self, layers: Collection[str]) -> bool:
         """Whether no two of these layers share an edge: given all others they are independent."""
-        return not any(set(e.layers) <= set(layers) for e in self.edges)
+        held = set(layers)
+        return not any(sum(name in held for name in e.layers) > 1 for e in self.edges)
 
     # --- one layer ----------------------------------------------------------------------------------------
 

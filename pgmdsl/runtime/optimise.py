@@ -56,7 +56,8 @@ class Optimiser:
         self.weights: dict[str, list[tuple[str, str]]] = {}
         for edge in machine.edges:
             if edge.weight in trained:
-                self.weights.setdefault(edge.weight, []).append(edge.layers)
+                first, second = edge.layers
+                self.weights.setdefault(edge.weight, []).append((first, second))
         self.biases: dict[str, list[str]] = {}
         for name in machine.layers:
             bias = machine.artifact.layers[name].bias

@@ -52,7 +52,7 @@ def initial_parameters(
         return out
     moments = {name: data.moments(name) for name in data.columns}
     for parameter in artifact.parameters.values():
-        if parameter.kind == "sigma" and parameter.initial.kind == "data":
+        if parameter.kind == "unit" and parameter.initial.kind == "data":
             sd, least = _measured_sigma(artifact.layers[parameter.layers[0]], *moments[parameter.layers[0]])
             out[parameter.name][...] = np.maximum(sd, least).reshape(parameter.shape)
     machine = Machine(artifact, kernels, out)
@@ -84,7 +84,7 @@ def raised_sigmas(artifact: Artifact, data: Data) -> list[str]:
     """Warnings, one for each layer with `sigma = data` of which some units hardly vary in the training data."""
     out = []
     for parameter in artifact.parameters.values():
-        if parameter.kind == "sigma" and parameter.initial.kind == "data":
+        if parameter.kind == "unit" and parameter.initial.kind == "data":
             layer = artifact.layers[parameter.layers[0]]
             sd, least = _measured_sigma(layer, *data.moments(layer.name))
             count = int((sd < least).sum())
@@ -151,6 +151,8 @@ def inside(layer: ArtifactLayer, mean: NDArray[np.float64], margin: float = MARG
         case "finite":
             low, high = min(layer.values), max(layer.values)
             return np.clip(mean, low + margin * (high - low), high - margin * (high - low))
+        case _:
+            raise NotImplementedError(layer.support)
 
 
 def _start(parameter: ArtifactParameter, artifact: Artifact, seed: int, base: Path) -> Array:
@@ -162,7 +164,7 @@ def _start(parameter: ArtifactParameter, artifact: Artifact, seed: int, base: Pa
         case "constant":
             return np.full(parameter.shape, initial.value, dtype)
         case "data":
-            return np.full(parameter.shape, 1.0 if parameter.kind == "sigma" else 0.0, dtype)
+            return np.full(parameter.shape, 1.0 if parameter.positive else 0.0, dtype)
         case "file":
             return _from_file(parameter, dtype, base)
 
@@ -179,8 +181,8 @@ def _from_file(parameter: ArtifactParameter, dtype: np.dtype[Any], base: Path) -
             "shape"
         )
     array = values.reshape(parameter.shape).astype(dtype)
-    if not np.isfinite(array).all() or (parameter.kind == "sigma" and (array <= 0).any()):
-        need = "finite and greater than 0" if parameter.kind == "sigma" else "finite"
+    if not np.isfinite(array).all() or (parameter.positive and (array <= 0).any()):
+        need = "finite and greater than 0" if parameter.positive else "finite"
         raise Error(f"{place}: not every value is {need}; mend the file")
     return array
 
@@ -207,7 +209,7 @@ def overlay_parameters(parameters: Parameters, given: Mapping[str, Any], artifac
             )
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise Error(f"{place}: {name} holds values that are not finite numbers; mend them")
-        if artifact.parameters[name].kind == "sigma" and (array <= 0).any():
+        if artifact.parameters[name].positive and (array <= 0).any():
             raise Error(f"{place}: {name} holds a standard deviation that is not positive; mend it")
         parameters[name][...] = array
 

@@ -138,7 +138,7 @@ class Session:
         return frozenset(
             p.name
             for p in self.artifact.parameters.values()
-            if not p.fixed and p.kind != "sigma" and p.name not in frozen and p.name not in self.info.freeze
+            if not p.fixed and p.kind != "unit" and p.name not in frozen and p.name not in self.info.freeze
         )
 
     def _fit_job(self, phase: PhaseSpec) -> Job:

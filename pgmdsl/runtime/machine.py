@@ -2,7 +2,9 @@
 
 States are dicts by layer of statistics (cases, size), C-contiguous, in the model's dtype. A layer that is absent from
 a state sends nothing; a machine of some of the layers, with factors for their inputs, is a restricted machine of
-greedy pretraining. Nothing here draws random numbers but from keys that the caller's words make.
+greedy pretraining. Of a layer in `clamped` no unit changes; of a layer in `held`, a dict of bool arrays (cases, size),
+the units change where the array is False: they are latent, and the others observed. Given layers are always clamped.
+Nothing here draws random numbers but from keys that the caller's words make.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.random import stream_key
 
 Array = NDArray[Any]
 State = dict[str, Array]
+Held = Mapping[str, NDArray[np.bool_]]
 Words = tuple[int | str, ...]
 Blocks = tuple[tuple[str, ...], ...]
+NOTHING: Held = {}
 
 
 class Machine:
@@ -30,10 +35,15 @@ class Machine:
         artifact: the compiled model.
         kernels: its loaded kernels.
         layers: the layers that take part, in file order.
+        given: those of them that are given: always clamped, without energy.
+        lateral: those with a lateral edge, whose units are updated in turn.
         scale: by layer, the factor of its whole coupling field (2 where greedy pretraining doubles an input).
+        lengths: by count layer, the length of its documents where a state does not hold them.
         parameters: by name, arrays of the declared shapes.
-        p: the same memory as the kernels take it: weights as (size, size) matrices, the rest flat.
-        own: by layer, the own field (size,); `refresh` brings it up to date with the biases.
+        p: the same memory as the kernels take it: weights with one axis a layer, the rest flat; and the colours of
+            lateral layers' sites, `colours v`.
+        own: by layer, the own field (size,); `refresh` brings it up to date with the biases. In a layer with count
+            neighbours it is that at length 1: see `own_in`.
     """
 
     def __init__(
@@ -43,15 +53,23 @@ class Machine:
         parameters: Mapping[str, Array],
         layers: Collection[str] | None = None,
         scale: Mapping[str, float] | None = None,
+        *,
+        colours: Mapping[str, Array] | None = None,
+        lengths: Mapping[str, float] | None = None,
     ) -> None:
         """Wrap the parameters without copying them; they must be C-contiguous and of the model's dtype."""
         self.artifact, self.kernels, self.parameters = artifact, kernels, parameters
         self.layers = tuple(n for n in artifact.layers if layers is None or n in layers)
+        self.given = tuple(n for n in self.layers if artifact.layers[n].role == "given")
         self.scale = {n: float((scale or {}).get(n, 1.0)) for n in self.layers}
+        self.lengths = dict(lengths or {})
         self.blocks = tuple(b for block in artifact.blocks if (b := tuple(n for n in block if n in self.layers)))
         self.edges = tuple(e for e in artifact.edges if set(e.layers) <= set(self.layers))
+        self.lateral = tuple(dict.fromkeys(e.layers[0] for e in self.edges if e.lateral))
         self.dtype = np.dtype(artifact.dtype)
         self.p = {name: self._flat(name, array) for name, array in parameters.items()}
+        self.colours = dict(colours or {})
+        self.p |= {f"colours {name}": array for name, array in self.colours.items()}
         self._buffers: State = {}
         self.own = {n: np.zeros(artifact.layers[n].size, self.dtype) for n in self.layers}
         self.refresh()
@@ -62,8 +80,20 @@ class Machine:
             return array.reshape(-1)
         return array.reshape([self.artifact.layers[n].size for n in parameter.layers])
 
+    def with_parameters(self, parameters: Mapping[str, Array]) -> Machine:
+        """The same machine with other parameters."""
+        return Machine(
+            self.artifact,
+            self.kernels,
+            parameters,
+            self.layers,
+            self.scale,
+            colours=self.colours,
+            lengths=self.lengths,
+        )
+
     def refresh(self) -> None:
-        """Compute the own fields from the biases again, after these have changed."""
+        """Compute the own fields from the biases again, after these or own parameters have changed."""
         for name in self.layers:
             bias = self.artifact.layers[name].bias
             if bias is not None:
@@ -75,29 +105,130 @@ class Machine:
         return {n: np.zeros((cases, self.artifact.layers[n].size), self.dtype) for n in names}
 
     def neighbours(self, layer: str) -> set[str]:
-        """The layers that share an edge of this machine with a layer."""
+        """The other layers that share an edge of this machine with a layer."""
         return {n for e in self.edges if layer in e.layers for n in e.layers if n != layer}
 
     def independent(self, layers: Collection[str]) -> bool:
-        """Whether no two of these layers share an edge: given all others they are independent."""
+        """Whether no two units of these layers share an edge: given all others they are independent."""
         held = set(layers)
         return not any(sum(name in held for name in e.layers) > 1 for e in self.edges)
+
+    # --- lengths ------------------------------------------------------------------------------------------
+
+    def length(self, layer: str, s: Mapping[str, Array]) -> NDArray[np.float64]:
+        """The length of each document of a count layer: (cases,) if its state is at hand, else (1,).
+
+        Raises:
+            Error: neither the state nor `lengths` has it.
+        """
+        if layer in s:
+            return np.asarray(s[layer].sum(axis=1, dtype=np.float64))
+        if layer not in self.lengths:
+            raise Error(
+                f"the length of the documents of {layer} is not known, as {layer} is not observed: state it, for "
+                f'example lengths={{"{layer}": 100}}, or --length {layer}=100'
+            )
+        return np.array([self.lengths[layer]], np.float64)
+
+    def trials(self, layer: str, s: Mapping[str, Array]) -> NDArray[np.float64] | None:
+        """What kernels of a count layer take as `trials`: its documents' lengths; None for other layers."""
+        return self.length(layer, s) if self.artifact.layers[layer].support == "counts" else None
+
+    def exposure(self, layer: str, s: Mapping[str, Array]) -> NDArray[np.float64] | None:
+        """What the layer's bias is multiplied by, (cases,) or (1,): the lengths of its count neighbours; None for 1.
+
+        In a machine without any of these neighbours the bias counts once.
+        """
+        counted = [n for n in self.artifact.layers[layer].counted if n in self.layers]
+        if not counted:
+            return None
+        return np.asarray(sum(self.length(n, s) for n in counted), np.float64)
+
+    def own_in(self, layer: str, s: Mapping[str, Array]) -> Array:
+        """The own field of a layer whose neighbours are in this state: (size,), or (cases or 1, size)."""
+        exposure = self.exposure(layer, s)
+        return self.own[layer] if exposure is None else (exposure[:, None] * self.own[layer]).astype(self.dtype)
 
     # --- one layer ----------------------------------------------------------------------------------------
 
     def coupling(self, layer: str, s: Mapping[str, Array], cases: int) -> Array:
-        """What the layers in `s` send to a layer, (cases, size), in a new array."""
+        """What the layers in `s` send to a layer (itself included, if it has a lateral edge), in a new array."""
         out = np.zeros((cases, self.artifact.layers[layer].size), self.dtype)
         self.kernels.field[layer](self.p, s, out)
         return out
 
-    def mean(self, layer: str, field: Array, out: Array, factor: float = 1.0) -> None:
-        """The conditional mean of a layer's statistic given its coupling field, into `out` (cases, size)."""
-        self.kernels.mean[layer](self.p, field, self.own[layer], self.scale[layer] * factor, out)
+    def mean(
+        self,
+        layer: str,
+        field: Array,
+        out: Array,
+        factor: float = 1.0,
+        s: Mapping[str, Array] = NOTHING,
+        held: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """The conditional mean of a layer's statistic, each unit given all others, into `out` (cases, size).
 
-    def sample(self, layer: str, field: Array, key: Any, out: Array, factor: float = 1.0) -> None:
-        """Statistics of a layer drawn given its coupling field, into `out` (cases, size)."""
-        self.kernels.sample[layer](self.p, field, self.own[layer], self.scale[layer] * factor, key, out)
+        Args:
+            layer: its name.
+            field: its coupling field.
+            out: overwritten where `held` is not True.
+            factor: of the field, besides the machine's own scale.
+            s: the state it belongs to, where lengths matter.
+            held: (cases, size) the entries to leave as they are.
+        """
+        self.kernels.mean[layer](
+            self.p, field, self.own_in(layer, s), self.scale[layer] * factor, out, self.trials(layer, s), held
+        )
+
+    def relax(
+        self,
+        layer: str,
+        field: Array,
+        out: Array,
+        s: Mapping[str, Array] = NOTHING,
+        held: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """As `mean`, but units that share a lateral edge are set in turn, and `field` follows them."""
+        self.kernels.relax[layer](
+            self.p, field, self.own_in(layer, s), self.scale[layer], out, self.trials(layer, s), held
+        )
+
+    def sample(
+        self,
+        layer: str,
+        field: Array,
+        key: Any,
+        out: Array,
+        factor: float = 1.0,
+        s: Mapping[str, Array] = NOTHING,
+        held: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Statistics of a layer drawn given its coupling field, into `out`; arguments as for `mean`.
+
+        Units that share a lateral edge are drawn in turn from the state in `out`, and `field` follows them.
+        """
+        self.kernels.sample[layer](
+            self.p, field, self.own_in(layer, s), self.scale[layer] * factor, key, out, self.trials(layer, s), held
+        )
+
+    def add_log_partition(self, layer: str, field: Array, s: Mapping[str, Array], out: NDArray[np.float64]) -> None:
+        """Add the log-partition function of a layer's units, given their coupling field, to `out` (cases,)."""
+        self.kernels.log_partition[layer](
+            self.p, field, self.own_in(layer, s), self.scale[layer], out, self.trials(layer, s)
+        )
+
+    def constant(self, layer: str) -> float:
+        """What a layer's energy has besides its base energy and its fields: b^2 / (2 sigma^2), for Gaussian units.
+
+        The kernel of the base energy adds it; every unit type's base energy is 0 where its statistic is 0, or is taken
+        relative to that.
+        """
+        if layer in self.given:
+            return 0.0
+        out = np.zeros(1)
+        zero = np.zeros((1, self.artifact.layers[layer].size), self.dtype)
+        self.kernels.base_energy[layer](self.p, zero, out)
+        return float(out[0])
 
     # --- all layers ---------------------------------------------------------------------------------------
 
@@ -110,61 +241,77 @@ class Machine:
         words: Words,
         clamped: Collection[str] = (),
         order: Blocks | None = None,
+        held: Held = NOTHING,
     ) -> tuple[str, ...]:
         """Block Gibbs sweeps over the layers that are not clamped, in place; blocks in the model's order or another.
 
         Returns the layers updated last; for them `fields` holds the coupling fields they were drawn with, so that
-        their conditional means given the rest cost no more products.
+        their conditional means given the rest cost no more products. Layers with a lateral edge are not among them:
+        their units are not independent.
         """
-        free = [b for block in order or self.blocks if (b := tuple(n for n in block if n not in clamped))]
+        fixed = {*clamped, *self.given}
+        free = [b for block in order or self.blocks if (b := tuple(n for n in block if n not in fixed))]
         drawn = [name for block in free for name in block]
         for sweep in range(sweeps):
             keys = {name: stream_key(seed, *words, sweep, name) for name in drawn}
-            self.kernels.gibbs_sweep(self.p, s, self.own, self.scale, keys, fields, clamped, free)
-        return free[-1] if sweeps and free else ()
+            self.kernels.gibbs_sweep(self.p, s, self.own, self.scale, keys, fields, fixed, free, held)
+        return tuple(n for n in free[-1] if n not in self.lateral) if sweeps and free else ()
 
     def bottom_up(
-        self, s: State, fields: State, clamped: Collection[str], seed: int | None = None, words: Words = ()
+        self,
+        s: State,
+        fields: State,
+        clamped: Collection[str],
+        seed: int | None = None,
+        words: Words = (),
+        held: Held = NOTHING,
     ) -> None:
         """Latent layers from those below: means, or draws where a seed is given.
 
         Each layer in file order hears the layers set before it; its input is doubled where it has neighbours that are
-        not set yet, as in greedy pretraining (Salakhutdinov and Hinton 2009, eqs. 15-16).
+        not set yet, as in greedy pretraining (Salakhutdinov and Hinton 2009, eqs. 15-16). Layers with missing entries
+        count as set: the caller has put something into these. Units that share a lateral edge do not hear each other.
         """
-        present: State = {n: s[n] for n in self.layers if n in clamped}
+        present: State = {n: s[n] for n in self.layers if n in clamped or n in held or n in self.given}
         for name in self.layers:
-            if name in clamped:
+            if name in present:
                 continue
             self.kernels.field[name](self.p, present, fields[name])
             factor = 2.0 if self.neighbours(name) - present.keys() else 1.0
-            if seed is None:
-                self.mean(name, fields[name], s[name], factor)
-            else:
-                self.sample(name, fields[name], stream_key(seed, *words, name), s[name], factor)
+            known = {**present, **{n: s[n] for n in self._documents() if n in s}}
+            if seed is None or name in self.lateral:
+                self.mean(name, fields[name], s[name], factor, known)
+            if seed is not None:
+                self.sample(name, fields[name], stream_key(seed, *words, name), s[name], factor, known)
             present[name] = s[name]
 
+    def _documents(self) -> list[str]:
+        """The count layers, whose states hold their lengths from the start."""
+        return [n for n in self.layers if self.artifact.layers[n].support == "counts"]
+
     def posterior(self, s: State, fields: State, clamped: Collection[str]) -> None:
-        """Exact posterior means of latent layers of which no two share an edge, in place."""
-        observed = {n: s[n] for n in self.layers if n in clamped}
+        """Exact posterior means of latent layers of which no two units share an edge, in place."""
+        observed = {n: s[n] for n in self.layers if n in clamped or n in self.given}
         for name in self.layers:
-            if name not in clamped:
+            if name not in observed:
                 self.kernels.field[name](self.p, observed, fields[name])
-                self.mean(name, fields[name], s[name])
+                self.mean(name, fields[name], s[name], s=s)
 
-    def mean_field(self, s: State, fields: State, sweeps: int, clamped: Collection[str]) -> None:
-        """Mean-field sweeps of the latent layers in place, from the doubled bottom-up pass.
+    def mean_field(self, s: State, fields: State, sweeps: int, clamped: Collection[str], held: Held = NOTHING) -> None:
+        """Mean-field sweeps of the latent layers and missing entries in place, from the doubled bottom-up pass.
 
-        Each block's update is exact given the others, so that the bound never falls. Afterwards `fields` holds the
-        coupling field of each latent layer's mean.
+        Each block's update is exact given the others, and units that share a lateral edge are set in turn, so that the
+        bound never falls. Afterwards `fields` holds the coupling field of each latent layer's mean.
         """
-        latent = {n: s[n] for n in self.layers if n not in clamped}
-        self.bottom_up(s, fields, clamped)
-        sent = self._sent({n: s[n] for n in self.layers if n in clamped}, latent)
+        observed = {n: s[n] for n in self.layers if n in clamped or n in self.given}
+        latent = {n: s[n] for n in self.layers if n not in observed}
+        self.bottom_up(s, fields, clamped, held=held)
+        sent = self._sent(observed, latent) if all(len(e.layers) == 2 for e in self.edges) else {}
         for name in (n for _ in range(sweeps) for block in self.blocks for n in block if n in latent):
-            self.kernels.field[name](self.p, latent, fields[name])
+            self.kernels.field[name](self.p, latent if sent else s, fields[name])
             if name in sent:
                 fields[name] += sent[name]
-            self.mean(name, fields[name], s[name])
+            self.relax(name, fields[name], s[name], s, held.get(name))
 
     def _sent(self, observed: State, latent: State) -> State:
         """What observed layers send to latent ones, which is the same in every sweep; in buffers of our own."""
@@ -177,29 +324,47 @@ class Machine:
                 self.kernels.field[name](self.p, observed, out[name])
         return out
 
-    def infer(self, s: State, fields: State, clamped: Collection[str], sweeps: int = 10) -> None:
+    def infer(self, s: State, fields: State, clamped: Collection[str], sweeps: int = 10, held: Held = NOTHING) -> None:
         """Posterior means of the latent layers: exact where these are independent, else by mean field."""
-        if self.independent([n for n in self.layers if n not in clamped]):
+        latent = [n for n in self.layers if n not in clamped and n not in self.given]
+        if not held and self.independent(latent):
             self.posterior(s, fields, clamped)
         else:
-            self.mean_field(s, fields, sweeps, clamped)
+            self.mean_field(s, fields, sweeps, clamped, held)
+
+    # --- energies -----------------------------------------------------------------------------------------
+
+    def score(self, s: Mapping[str, Array], cases: int) -> NDArray[np.float64]:
+        """-energy of the layers in this state alone, (cases,) float64: their own fields, bases, and edges among them.
+
+        Each edge is counted when the last of its layers is added: own s - base(s) + s field(layers before) for each
+        layer, and half of s field(s) for its lateral edges.
+        """
+        out = np.zeros(cases)
+        done: dict[str, Array] = {}
+        for name, x in s.items():
+            if name not in self.given:
+                own = self.own_in(name, s).astype(np.float64)
+                out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
+                base = np.zeros(len(x))
+                self.kernels.base_energy[name](self.p, x, base)
+                out -= base
+            if done:
+                out += np.einsum("ci,ci->c", x, self.coupling(name, done, len(x)), dtype=np.float64)
+            if name in self.lateral:
+                out += 0.5 * np.einsum("ci,ci->c", x, self.coupling(name, {name: x}, len(x)), dtype=np.float64)
+            done[name] = x
+        return out
 
     def free_energy(self, s: Mapping[str, Array]) -> NDArray[np.float64]:
-        """-log of the sum over all absent layers of exp(-energy), (cases,) float64; no two of them share an edge.
+        """-log of the sum over all absent layers of exp(-energy), (cases,) float64; no two of their units share edges.
 
-        F(s) = base(s) - sum own s - 1/2 sum s field(s) - sum over absent layers of A(own + field(s))
+        F(s) = -score(s) - sum over absent layers of A(own + field(s)) + their constants
         """
         cases = len(next(iter(s.values())))
-        total = np.zeros(cases)
-        for name, x in s.items():
-            total += x.astype(np.float64) @ self.own[name].astype(np.float64)
-            total += 0.5 * np.einsum("ci,ci->c", x, self.coupling(name, s, cases), dtype=np.float64)
+        total = self.score(s, cases)
         for name in self.layers:
             if name not in s:
-                field = self.coupling(name, s, cases)
-                self.kernels.log_partition[name](self.p, field, self.own[name], self.scale[name], total)
-        base = np.zeros(cases)
-        constants = {n: np.zeros((cases, len(self.own[n])), self.dtype) for n in self.layers if n not in s}
-        for name, x in {**constants, **s}.items():  # at statistic 0 there remains what own fields leave out
-            self.kernels.base_energy[name](self.p, x, base)
-        return base - total
+                self.add_log_partition(name, self.coupling(name, s, cases), s, total)
+                total -= self.constant(name)
+        return -total

@@ -11,6 +11,8 @@ import math
 from fractions import Fraction
 from typing import Any, Protocol
 
+from pgmdsl.compiler.values import log_normal_cdf
+
 Value = Any  # a float, or an mpmath number
 
 DIGITS = 50
@@ -60,6 +62,9 @@ class Arithmetic(Protocol):
 
     def softplus(self, x: Value) -> Value:
         """log(1 + exp(x))."""
+
+    def log_normal_cdf(self, x: Value) -> Value:
+        """The log of the standard normal distribution function."""
 
     def power(self, x: Value, y: Value) -> Value:
         """A power."""
@@ -120,6 +125,10 @@ class Floats:
     def softplus(self, x: float) -> float:
         """log(1 + exp(x))."""
         return max(x, 0) + math.log1p(math.exp(-abs(x)))
+
+    def log_normal_cdf(self, x: float) -> float:
+        """The log of the standard normal distribution function."""
+        return self.note(log_normal_cdf(x))
 
     def power(self, x: float, y: float) -> Value:
         """A power."""
@@ -202,6 +211,12 @@ class Digits:
     def softplus(self, x: Value) -> Value:
         """log(1 + exp(x))."""
         return self.context.log(1 + self.exp(x))
+
+    def log_normal_cdf(self, x: Value) -> Value:
+        """The log of the standard normal distribution function, by way of the complementary error function."""
+        self._moderate(x * x)
+        tail = self.context.erfc(abs(x) / self.context.sqrt(2)) / 2
+        return self.note(self.context.log(tail) if x < 0 else self.context.log1p(-tail))
 
     def power(self, x: Value, y: Value) -> Value:
         """A power."""

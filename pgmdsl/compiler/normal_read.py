@@ -125,7 +125,7 @@ class Reader:
                 return algebra.log(add(number(1), algebra.exp(inner)))
             case "tanh":
                 return add(scale(logistic(algebra, scale(inner, 2)), 2), number(-1))
-            case "abs" | "factorial":
+            case "abs" | "factorial" | "log_normal_cdf":
                 return algebra.function(function, inner)
             case "data" | "model":
                 return algebra.average(function, inner)

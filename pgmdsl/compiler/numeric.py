@@ -172,6 +172,8 @@ def _called(function: str, inner: Function, arithmetic: Arithmetic) -> Function:
             apply = abs
         case "factorial":
             apply = arithmetic.factorial
+        case "log_normal_cdf":
+            apply = arithmetic.log_normal_cdf
         case _:
             return lambda point, indices: _average(function, inner, point, indices)
     return lambda point, indices: apply(inner(point, indices))

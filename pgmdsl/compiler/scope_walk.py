@@ -29,7 +29,7 @@ from pgmdsl.grammar.syntax import (
 )
 from pgmdsl.grammar.walk import walk
 
-SCALAR_FUNCTIONS = ("sigmoid", "softplus", "exp", "log", "tanh", "sqrt", "abs", "factorial")
+SCALAR_FUNCTIONS = ("sigmoid", "softplus", "exp", "log", "tanh", "sqrt", "abs", "factorial", "log_normal_cdf")
 BINDERS = ("sum", "prod", "softmax")
 
 

@@ -40,6 +40,7 @@ _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "sqrt": sympy.sqrt,
     "abs": sympy.Abs,
     "factorial": sympy.factorial,
+    "log_normal_cdf": lambda x: sympy.log(sympy.erfc(-x / sympy.sqrt(2)) / 2),
 }
 _RELATIONS = {
     "=": sympy.Eq,

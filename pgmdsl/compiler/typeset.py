@@ -20,6 +20,7 @@ _FUNCTIONS = {
     "poisson": "Poisson",
     "categorical": "Categorical",
     "entropy": "H",
+    "log_normal_cdf": "log Φ",
 }
 
 

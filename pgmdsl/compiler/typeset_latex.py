@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "poisson": r"\mathrm{Poisson}",
     "categorical": r"\mathrm{Categorical}",
     "entropy": "H",
+    "log_normal_cdf": r"\log \Phi",
 }
 _ESCAPES = {
     **{c: "\\" + c for c in "#$%&_{}"},

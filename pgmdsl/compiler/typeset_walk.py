@@ -173,6 +173,8 @@ class _Walk:
                 return Piece(notation.bars(self.piece(body).text))
             case "factorial":
                 return Piece(self._at(body, ATOM) + "!", POWER)
+            case "log_normal_cdf":  # two words: log Φ(x)
+                return Piece(notation.apply(call.function, self.piece(body).text), POWER, runs_on=True)
             case "data" | "model":
                 return Piece(notation.average(self.piece(body).text, label=call.function))
             case "mean":

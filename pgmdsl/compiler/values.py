@@ -18,11 +18,38 @@ from pgmdsl.grammar.syntax import (
     Number,
 )
 
+
+def softplus(x: float) -> float:
+    """log(1 + exp(x))."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def log_normal_cdf(x: float) -> float:
+    """The log of the standard normal distribution function, to double precision however small it is.
+
+    Far below 0, where the function is less than any double, by the continued fraction of Mills's ratio (Abramowitz
+    and Stegun 1964, 26.2.14), of which a few steps are exact to rounding there.
+    """
+    if x > 0:
+        return math.log1p(-math.erfc(x / math.sqrt(2)) / 2)
+    if x > -30:
+        return math.log(math.erfc(-x / math.sqrt(2)) / 2)
+    denominator = -x
+    for k in range(8, 0, -1):
+        denominator = -x + k / denominator
+    return -x * x / 2 - math.log(denominator) - math.log(2 * math.pi) / 2
+
+
 FUNCTIONS: dict[str, Callable[[float], float]] = {
     "exp": math.exp,
     "log": math.log,
     "sqrt": math.sqrt,
     "abs": abs,
+    "tanh": math.tanh,
+    "sigmoid": lambda x: math.exp(-softplus(-x)),
+    "softplus": softplus,
+    "factorial": lambda x: math.gamma(x + 1),
+    "log_normal_cdf": log_normal_cdf,
 }
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,

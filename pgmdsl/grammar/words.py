@@ -15,7 +15,7 @@ PHASES = ("greedy", "fit", "wake_sleep", "finetune")
 
 DISTRIBUTIONS = ("normal", "poisson", "categorical")
 FUNCTIONS = (
-    *("sigmoid", "softplus", "exp", "log", "tanh", "sqrt", "abs", "factorial"),
+    *("sigmoid", "softplus", "exp", "log", "tanh", "sqrt", "abs", "factorial", "log_normal_cdf"),
     *("sum", "prod", "softmax"),
     *("p", "q", "word", "length", "free_energy", "log_joint"),
     *("mean", "mean_field", "gradient", "data", "model", "d"),

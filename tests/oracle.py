@@ -1,26 +1,34 @@
 """An oracle for small models: everything by enumeration of the declared terms, nothing derived.
 
 A model is plain data: layers, edges and parameter arrays with all their axes. Only `energy` knows what the terms
-mean; every other function evaluates it. Discrete units are enumerated; a Gaussian unit is integrated by completing
-the square, its coefficients read off the energy at three points, or by the trapezoidal rule on a fine grid.
+mean; every other function evaluates it. A unit is a list of nodes with log weights: the states of a discrete unit, or
+points of a quadrature rule for a real one. Gaussian layers that share no edge with a real layer are integrated by
+completing the square instead, their coefficients read off the energy at three points. A document of a count layer is
+a vector of counts, with the number of orders of its words as its weight.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 Array = NDArray[np.float64]
 State = Mapping[str, Array]  # (cases, *dims) for each layer that is given
+REAL = ("gaussian", "relu", "drelu")
+MOST = 45  # of the nodes of a natural unit
 
 
 @dataclass(frozen=True)
 class OracleLayer:
-    """A layer; `bias` and `sigma` name parameters of shape `dims`, or are None (no bias, not Gaussian)."""
+    """A layer; `bias`, `sigma` and `parameters` name parameters of shape `dims`, or are None.
+
+    `trials` is that of a binomial layer, `counted` the layers the sum of whose lengths multiplies the bias.
+    """
 
     name: str
     role: str
@@ -28,15 +36,23 @@ class OracleLayer:
     dims: tuple[int, ...]
     bias: str | None
     sigma: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    trials: int = 0
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class OracleEdge:
-    """Energy -sum W[i, j] s(first)[i] s(second)[j]; the weight's axes are those of first, then of second."""
+    """Energy -sum W[i, j, ...] s(first)[i] s(second)[j] ...; half of it where first and second are one layer."""
 
     first: str
     second: str
     weight: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.first, self.second, *self.more)
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class OracleModel:
     layers: Mapping[str, OracleLayer]
     edges: tuple[OracleEdge, ...]
     parameters: Mapping[str, Array]
+    lengths: Mapping[str, int] = field(default_factory=dict)  # of the documents of count layers that are summed out
 
     def names(self, role: str) -> tuple[str, ...]:
         return tuple(n for n, layer in self.layers.items() if layer.role == role)
@@ -58,6 +75,27 @@ def statistic(model: OracleModel, layer: str, x: Array) -> Array:
     return x / model.parameters[sigma] if sigma else x
 
 
+def own_terms(model: OracleModel, layer: OracleLayer, x: Array) -> list[Array]:
+    """The terms of each unit's own energy without the bias, of states (cases, *dims), each of that shape."""
+    own = {name: model.parameters[full] for name, full in layer.parameters.items()}
+    match layer.unit:
+        case "relu":
+            return [x**2 / 2]
+        case "poisson":
+            return [gammaln(x + 1)]
+        case "binomial":
+            return [gammaln(x + 1), gammaln(layer.trials - x + 1), np.full(x.shape, -gammaln(layer.trials + 1))]
+        case "trit":
+            return [0.3 * x**2]
+        case "tilted":  # a finite unit with a parameter of its own
+            return [own["u"] * x**2, own["t"] * x]
+        case "drelu":
+            upper, lower = own["gp"] * x**2 / 2 + own["tp"] * x, own["gm"] * x**2 / 2 + own["tm"] * x
+            return [np.where(x > 0, upper, lower)]
+        case _:
+            return []
+
+
 def _terms(model: OracleModel, state: State, size: bool) -> Array:
     """The sum of the terms of the energy, (cases,); with `size` the sum of their magnitudes."""
     mag = np.abs if size else (lambda a: a)
@@ -65,18 +103,23 @@ def _terms(model: OracleModel, state: State, size: bool) -> Array:
     flat = {n: x.reshape(len(x), -1) for n, x in state.items()}
     for name, layer in model.layers.items():
         x = flat[name]
+        if layer.role == "given":
+            continue
         b = model.parameters[layer.bias].ravel() if layer.bias else np.zeros(x.shape[1])
         if layer.unit == "gaussian":
             assert layer.sigma
             total = total + ((x - b) ** 2 / (2 * model.parameters[layer.sigma].ravel() ** 2)).sum(1)
         else:
-            total = total + mag(-b * x).sum(1)
+            exposure = sum(flat[n].sum(1) for n in layer.counted) if layer.counted else np.ones(len(x))
+            total = total + exposure * mag(-b * x).sum(1)
+            for term in own_terms(model, layer, state[name]):
+                total = total + mag(term).reshape(len(x), -1).sum(1)
     for edge in model.edges:
-        a = statistic(model, edge.first, state[edge.first])
-        b = statistic(model, edge.second, state[edge.second])
-        a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-        w = model.parameters[edge.weight].reshape(a.shape[1], b.shape[1])
-        total = total + np.einsum("ci,ij,cj->c", mag(-a), mag(w), mag(b))
+        parts = [mag(statistic(model, n, state[n])).reshape(len(total), -1) for n in edge.layers]
+        w = mag(model.parameters[edge.weight]).reshape([part.shape[1] for part in parts])
+        letters = "ijklm"[: len(parts)]
+        product = np.einsum(f"{letters},{','.join('c' + x for x in letters)}->c", w, *parts)
+        total = total + (1 if size else -1) * (0.5 if edge.first == edge.second else 1.0) * product
     return total
 
 
@@ -90,24 +133,95 @@ def magnitude(model: OracleModel, state: State) -> Array:
     return _terms(model, state, size=True)
 
 
-def layer_states(layer: OracleLayer) -> Array:
-    """All states of a discrete layer, (N, *dims)."""
-    n = int(np.prod(layer.dims))
+def unit_nodes(layer: OracleLayer, sd: float = 1.0) -> tuple[Array, Array]:
+    """The nodes of one unit and their log weights; `sd` scales a Gaussian unit's."""
+    match layer.unit:
+        case "gaussian":  # trapezoidal: exact to rounding for analytic densities that fall off (step 0.4 sd)
+            x = np.arange(-11.0, 11.01, 0.4) * sd
+            return x, np.full(len(x), np.log(0.4 * sd))
+        case "relu":
+            return _panels((0.0, 2.0, 5.0, 9.0, 14.0))
+        case "drelu":
+            return _panels((-16.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0))
+    values = {
+        "binary": (0.0, 1.0),
+        "spin": (-1.0, 1.0),
+        "trit": (-1.0, 0.0, 1.0),
+        "tilted": (-1.0, 0.5, 2.0),
+        "binomial": tuple(np.arange(layer.trials + 1.0)),
+        "poisson": tuple(np.arange(float(MOST))),
+    }[layer.unit]
+    return np.array(values), np.zeros(len(values))
+
+
+def _panels(ends: tuple[float, ...]) -> tuple[Array, Array]:
+    """Gauss's rule of 14 points on each interval."""
+    x, w = np.polynomial.legendre.leggauss(14)
+    pairs = list(itertools.pairwise(ends))
+    nodes = np.concatenate([(a + b) / 2 + (b - a) / 2 * x for a, b in pairs])
+    return nodes, np.log(np.concatenate([(b - a) / 2 * w for a, b in pairs]))
+
+
+def layer_nodes(
+    model: OracleModel, name: str, observed: Array | None = None, held: Array | None = None
+) -> tuple[Array, Array]:
+    """All states of a layer, (N, *dims), with their log weights; held entries (dims) are as `observed` (dims)."""
+    layer = model.layers[name]
+    dims = layer.dims
+    if layer.unit == "replicated_softmax":
+        return _documents(dims, model.lengths.get(name, 0), observed, held)
     if layer.unit == "softmax":
-        k = layer.dims[-1]
-        picks = itertools.product(range(k), repeat=n // k)
-        return np.array([np.eye(k)[list(pick)] for pick in picks]).reshape(-1, *layer.dims)
-    values = {"binary": (0.0, 1.0), "spin": (-1.0, 1.0)}[layer.unit]
-    return np.array(list(itertools.product(values, repeat=n))).reshape(-1, *layer.dims)
+        k = dims[-1]
+        n = int(np.prod(dims)) // k
+        sites = []
+        for site in range(n):
+            known = held is not None and observed is not None and bool(held.reshape(n, k)[site].all())
+            sites.append([observed.reshape(n, k)[site]] if known and observed is not None else list(np.eye(k)))
+        states = np.array(list(itertools.product(*sites))).reshape(-1, *dims)
+        return states, np.zeros(len(states))
+    values, weights = [], []
+    for unit in np.ndindex(*dims):
+        sd = float(model.parameters[layer.sigma][unit]) if layer.sigma else 1.0
+        x, w = unit_nodes(layer, sd)
+        if held is not None and observed is not None and held[unit]:
+            x, w = np.array([observed[unit]]), np.zeros(1)
+        values.append(x)
+        weights.append(w)
+    states = np.stack([g.ravel() for g in np.meshgrid(*values, indexing="ij")], 1).reshape(-1, *dims)
+    return states, sum(g.ravel() for g in np.meshgrid(*weights, indexing="ij"))  # type: ignore[return-value]
+
+
+def _documents(dims: tuple[int, ...], length: int, observed: Array | None, held: Array | None) -> tuple[Array, Array]:
+    """All vectors of counts with this sum, with log of the number of orders of the words that are not held."""
+    assert len(dims) == 1
+    free = [k for k in range(dims[0]) if held is None or not held[k]]
+    start = np.zeros(dims[0]) if held is None or observed is None else np.where(held, observed, 0.0)
+    left = length - int(start.sum())
+    out, weights = [], []
+    for counts in itertools.product(range(left + 1), repeat=len(free)):
+        if sum(counts) == left:
+            document = start.copy()
+            document[free] = counts
+            out.append(document)
+            weights.append(gammaln(left + 1) - gammaln(np.array(counts) + 1.0).sum())
+    return np.array(out), np.array(weights)
 
 
 def all_states(model: OracleModel, names: tuple[str, ...]) -> dict[str, Array]:
-    """All joint states of these discrete layers, (N, *dims) each; one empty state when there are none."""
+    """All joint states of these layers, (N, *dims) each; one empty state when there are none."""
+    return joint_nodes(model, names)[0]
+
+
+def joint_nodes(
+    model: OracleModel, names: tuple[str, ...], observed: State | None = None, held: State | None = None
+) -> tuple[dict[str, Array], Array]:
+    """All joint nodes of these layers with log weights (N,); `observed` and `held` by layer, (dims)."""
     if not names:
-        return {}
-    tables = [layer_states(model.layers[n]) for n in names]
-    index = np.indices([len(t) for t in tables]).reshape(len(tables), -1)
-    return {n: t[i] for n, t, i in zip(names, tables, index, strict=True)}
+        return {}, np.zeros(1)
+    tables = [layer_nodes(model, n, (observed or {}).get(n), (held or {}).get(n)) for n in names]
+    index = np.indices([len(weight) for _, weight in tables]).reshape(len(tables), -1)
+    states = {n: t[i] for n, (t, _), i in zip(names, tables, index, strict=True)}
+    return states, np.sum([w[i] for (_, w), i in zip(tables, index, strict=True)], axis=0)
 
 
 @dataclass(frozen=True)
@@ -135,25 +249,40 @@ def logsumexp(x: Array) -> float:
     return float(top + np.log(np.exp(x - top).sum()))
 
 
-def table(model: OracleModel, clamp: State | None = None) -> Table:
-    """Enumerate the layers that are not clamped; `clamp` holds one case, (1, *dims)."""
-    clamp = clamp or {}
-    free = tuple(n for n in model.layers if n not in clamp)
-    real = tuple(n for n in free if model.layers[n].unit == "gaussian")
-    state = all_states(model, tuple(n for n in free if n not in real))
-    cases = len(next(iter(state.values()))) if state else 1
+def table(model: OracleModel, clamp: State | None = None, held: State | None = None) -> Table:
+    """Sum over all that is not clamped; `clamp` holds one case, (1, *dims).
+
+    A layer of `clamp` that is also in `held`, (*dims) bools, is observed where that is True and free elsewhere.
+    """
+    clamp, held = clamp or {}, held or {}
+    free = tuple(n for n in model.layers if n not in clamp or n in held)
+    lengths = {n: int(x.sum()) for n, x in clamp.items() if model.layers[n].unit == "replicated_softmax"}
+    model = replace(model, lengths={**model.lengths, **lengths})
+    closed = tuple(n for n in free if n not in held and _closes(model, n))
+    observed = {n: clamp[n][0] for n in held}
+    state, log_weight = joint_nodes(model, tuple(n for n in free if n not in closed), observed, held)
+    cases = len(log_weight)
     for name, x in clamp.items():
-        state[name] = np.broadcast_to(x, (cases, *x.shape[1:]))
-    for name in real:
+        if name not in held:
+            state[name] = np.broadcast_to(x, (cases, *x.shape[1:]))
+    for name in closed:
         state[name] = np.zeros((cases, *model.layers[name].dims))
-    log_weight = -energy(model, state)
+    log_weight = log_weight - energy(model, state)
     means = {}
-    for name in real:
+    for name in closed:
         slope, curvature = _quadratic(model, name, state)
         axes = tuple(range(1, slope.ndim))
         log_weight = log_weight + (slope**2 / (2 * curvature) + np.log(2 * np.pi / curvature) / 2).sum(axes)
         means[name] = -slope / curvature
     return Table({**state, **means}, log_weight)
+
+
+def _closes(model: OracleModel, name: str) -> bool:
+    """Whether a layer is Gaussian and shares no edge with a real one, itself included."""
+    if model.layers[name].unit != "gaussian":
+        return False
+    edges = [e.layers for e in model.edges if name in e.layers]
+    return all(sum(model.layers[n].unit in REAL for n in layers) == 1 for layers in edges)
 
 
 def _quadratic(model: OracleModel, name: str, state: State) -> tuple[Array, Array]:
@@ -198,9 +327,11 @@ def log_partition_by_quadrature(model: OracleModel, span: float = 30.0, step: fl
     return logsumexp(np.array(total)) + float(np.log(cell))
 
 
-def log_probability(model: OracleModel, clamp: State) -> float:
-    """log p(clamped layers) of one case."""
-    return table(model, clamp).log_sum - log_partition(model)
+def log_probability(model: OracleModel, clamp: State, held: State | None = None) -> float:
+    """log p(clamped layers, less what is not held | given layers and lengths) of one case."""
+    side = replace(model, lengths={**model.lengths, **_lengths(model, clamp)})
+    given = {n: clamp[n] for n in model.names("given")}
+    return table(model, clamp, held).log_sum - table(side, given).log_sum
 
 
 def free_energy(model: OracleModel, clamp: State) -> float:
@@ -209,28 +340,41 @@ def free_energy(model: OracleModel, clamp: State) -> float:
 
 
 def conditional_mean(model: OracleModel, name: str, state: State) -> Array:
-    """The mean of each unit's state given every other unit of the complete states, (cases, *dims)."""
+    """The mean of each unit's state given every other unit of the complete states, (cases, *dims).
+
+    For a count layer, of all its counts together given the length.
+    """
     layer = model.layers[name]
+    if layer.unit == "replicated_softmax":
+        rows = [
+            table(model, {n: s[i : i + 1] for n, s in state.items()}, {name: np.zeros(layer.dims, bool)})
+            for i in range(len(state[name]))
+        ]
+        return np.array([np.tensordot(row.probability, row.state[name], (0, 0)) for row in rows])
     out = np.zeros_like(state[name])
     sites = layer.dims[:-1] if layer.unit == "softmax" else layer.dims
     for site in np.ndindex(*sites):
         where = (slice(None), *site)
-        if layer.unit == "softmax":
-            values = list(np.eye(layer.dims[-1]))
-        elif layer.unit == "gaussian":
-            sd = float(model.parameters[layer.sigma or ""][site])
-            values = list(np.arange(-40 * sd, 40 * sd, sd / 4)[:, None].ravel())
-        else:
-            values = {"binary": [0.0, 1.0], "spin": [-1.0, 1.0]}[layer.unit]
+        values, log_weight = _site_nodes(model, layer, site)
         minus = []
-        for value in values:
+        for value, weight in zip(values, log_weight, strict=True):
             x = state[name].copy()
             x[where] = value
-            minus.append(-energy(model, {**state, name: x}))
+            minus.append(weight - energy(model, {**state, name: x}))
         weight = np.exp(np.array(minus) - np.max(minus, 0))
         weight /= weight.sum(0)
         out[where] = np.tensordot(weight, np.array(values), (0, 0))
     return out
+
+
+def _site_nodes(model: OracleModel, layer: OracleLayer, site: tuple[int, ...]) -> tuple[list[Array], Array]:
+    if layer.unit == "softmax":
+        return list(np.eye(layer.dims[-1])), np.zeros(layer.dims[-1])
+    if layer.unit == "gaussian":
+        sd = float(model.parameters[layer.sigma or ""][site])
+        return list(np.arange(-40 * sd, 40 * sd, sd / 4)), np.zeros(320)
+    values, weights = unit_nodes(layer)
+    return list(values), weights
 
 
 @dataclass(frozen=True)
@@ -242,16 +386,22 @@ class Expectations:
     product: dict[str, Array]
 
 
-def expectations(model: OracleModel, clamp: State | None = None) -> Expectations:
+def expectations(model: OracleModel, clamp: State | None = None, held: State | None = None) -> Expectations:
     """Under the model, or with one case clamped under the posterior."""
-    every = table(model, clamp)
+    every = table(model, clamp, held)
     p = every.probability
-    # Two Gaussian layers share no edge, so that a product with a conditional mean is exact.
+    # Closed Gaussian layers share no edge with each other, so that a product with a conditional mean is exact.
     stat = {n: statistic(model, n, x) for n, x in every.state.items()}
     product: dict[str, Array] = {}
     for edge in model.edges:
-        a, b = (stat[n].reshape(len(p), -1) for n in (edge.first, edge.second))
-        term = np.einsum("c,ci,cj->ij", p, a, b).reshape(model.parameters[edge.weight].shape)
+        parts = [stat[n].reshape(len(p), -1) for n in edge.layers]
+        letters = "ijklm"[: len(parts)]
+        term = np.einsum(f"c,{','.join('c' + x for x in letters)}->{letters}", p, *parts)
+        if edge.first == edge.second:  # what is 0 throughout has no gradient
+            layer = model.layers[edge.first]
+            block = layer.dims[-1] if layer.unit == "softmax" else 1
+            term = term * (1 - np.kron(np.eye(len(term) // block), np.ones((block, block))))
+        term = term.reshape(model.parameters[edge.weight].shape)
         product[edge.weight] = product.get(edge.weight, 0.0) + term
     return Expectations(
         {n: np.tensordot(p, s, (0, 0)) for n, s in stat.items()},
@@ -260,28 +410,46 @@ def expectations(model: OracleModel, clamp: State | None = None) -> Expectations
     )
 
 
-def gradient(model: OracleModel, clamp: State) -> dict[str, Array]:
-    """Of log p(one case), for weights and biases, from exact expectations."""
-    data, model_side = expectations(model, clamp), expectations(model)
+def gradient(model: OracleModel, clamp: State, held: State | None = None) -> dict[str, Array]:
+    """Of log p(one case), for weights and biases, exactly; a symmetric weight's is of its shared entries."""
+    side = replace(model, lengths={**model.lengths, **_lengths(model, clamp)})
+    given = {n: clamp[n] for n in model.names("given")}
+    data, model_side = expectations(model, clamp, held), expectations(side, given)
     out = {w: data.product[w] - model_side.product[w] for w in data.product}
     for name, layer in model.layers.items():
         if layer.bias:
             change = data.state[name] - model_side.state[name]
+            if layer.counted:
+                change = change * sum(side.lengths[n] for n in layer.counted)
             if layer.sigma:
                 change = change / model.parameters[layer.sigma] ** 2
             out[layer.bias] = out.get(layer.bias, 0.0) + change
     return out
 
 
-def finite_gradient(model: OracleModel, clamp: State, name: str, step: float = 1e-5) -> Array:
-    """The same for one parameter by central differences of log p."""
+def _lengths(model: OracleModel, clamp: State) -> dict[str, int]:
+    return {n: int(x.sum()) for n, x in clamp.items() if model.layers[n].unit == "replicated_softmax"}
+
+
+def finite_gradient(
+    model: OracleModel, clamp: State, name: str, step: float = 1e-5, held: State | None = None
+) -> Array:
+    """The same for any parameter by central differences of log p; shared entries of a weight move together."""
     value = model.parameters[name]
+    lateral = [e for e in model.edges if e.weight == name and e.first == e.second]
     out = np.zeros_like(value)
     for index in np.ndindex(*value.shape):
         shift = np.zeros_like(value)
         shift[index] = step
-        up = log_probability(model.with_parameter(name, value + shift), clamp)
-        down = log_probability(model.with_parameter(name, value - shift), clamp)
+        if lateral:
+            half = len(index) // 2
+            shift[index[half:] + index[:half]] = step
+            layer = model.layers[lateral[0].first]
+            sites = -1 if layer.unit == "softmax" else None
+            if index[:half][:sites] == index[half:][:sites]:
+                continue  # held at 0
+        up = log_probability(model.with_parameter(name, value + shift), clamp, held)
+        down = log_probability(model.with_parameter(name, value - shift), clamp, held)
         out[index] = (up - down) / (2 * step)
     return out
 
@@ -291,33 +459,47 @@ def posterior(model: OracleModel, clamp: State) -> Table:
     return table(model, clamp)
 
 
-def bound(model: OracleModel, clamp: State, means: State) -> float:
+def bound(model: OracleModel, clamp: State, means: State, held: State | None = None) -> float:
     """E_q[-energy] + H(q), one case; less log Z it bounds log p(clamped) from below.
 
-    q factorises over units with these means of their *states*, (1, *dims); a Gaussian unit's q has the variance
-    sigma^2 that the optimum has.
+    q factorises over units (sites, documents) with these means of their *states*, (1, *dims), each unit's q being the
+    member of its own family that has this mean. All terms of the energy but the units' own are affine in each unit's
+    state, so that their expectation is their value at the means. Entries in `held` are known: their q is a point.
     """
-    discrete = tuple(n for n in means if model.layers[n].unit != "gaussian")
-    state = all_states(model, discrete)
-    cases = len(next(iter(state.values()))) if state else 1
-    log_q, added = np.zeros(cases), 0.0
-    for name in discrete:
-        x, m = state[name].reshape(cases, -1), means[name].reshape(1, -1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            match model.layers[name].unit:
-                case "binary":
-                    log_p = np.where(x == 1, np.log(m), np.log1p(-m))
-                case "spin":
-                    log_p = np.where(x == 1, np.log1p(m), np.log1p(-m)) - np.log(2)
-                case _:
-                    log_p = np.where(x == 1, np.log(m), 0.0)
-        log_q = log_q + log_p.sum(1)
-    for name in set(means) - set(discrete):
-        sd = model.parameters[model.layers[name].sigma or ""]
-        state[name] = np.broadcast_to(means[name], (cases, *means[name].shape[1:]))
-        added += float((np.log(2 * np.pi * np.e * sd**2) / 2 - 0.5).sum())  # entropy, less E[(x - m)^2 / (2 sd^2)]
-    for name, x in clamp.items():
-        state[name] = np.broadcast_to(x, (cases, *x.shape[1:]))
-    q = np.exp(log_q)
-    value = np.where(q > 0, q * (-energy(model, state) - np.where(q > 0, log_q, 0.0)), 0.0)
-    return float(value.sum()) + added
+    every = {**clamp, **means}
+    value = -float(energy(model, every)[0])
+    for name, mean in means.items():
+        layer = model.layers[name]
+        known = (held or {}).get(name, np.zeros(layer.dims, bool))
+        if layer.unit in ("softmax", "replicated_softmax"):
+            m = np.where(known, 0.0, mean[0]).reshape(-1, layer.dims[-1])
+            total = m.sum(1, keepdims=True)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                value -= float(np.where(m > 0, m * np.log(m / total), 0.0).sum())
+            continue
+        for unit in np.ndindex(*layer.dims):
+            if not known[unit]:
+                value += _family_entropy(model, layer, unit, float(mean[0][unit]))
+    return value
+
+
+def _family_entropy(model: OracleModel, layer: OracleLayer, unit: tuple[int, ...], mean: float) -> float:
+    """H(q) - E_q[own energy] + own energy at the mean, of a unit with this mean; q ~ exp(g x - own energy)."""
+    sd = float(model.parameters[layer.sigma][unit]) if layer.sigma else 1.0
+    x, log_weight = unit_nodes(layer, sd)
+    x = np.append(x + (mean if layer.unit == "gaussian" else 0.0), mean)  # the mean itself last
+    states = np.zeros((len(x), *layer.dims))
+    states[(slice(None), *unit)] = x
+    own = sum((term[(slice(None), *unit)] for term in own_terms(model, layer, states)), np.zeros(len(x)))
+    if layer.unit == "gaussian":
+        own = x**2 / (2 * sd**2)
+    x, own, at_mean = x[:-1], own[:-1], float(own[-1])
+    low, high = -1e3, 1e3
+    for _ in range(200):
+        g = (low + high) / 2
+        log_p = g * x - own + log_weight
+        p = np.exp(log_p - logsumexp(log_p))
+        low, high = (g, high) if p @ x < mean else (low, g)
+    inside = p > 0
+    log_density = (log_p - logsumexp(log_p) - log_weight)[inside]
+    return float(-(p[inside] @ (log_density + own[inside]))) + at_mean

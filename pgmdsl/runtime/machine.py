@@ -334,18 +334,20 @@ class Machine:
 
     # --- energies -----------------------------------------------------------------------------------------
 
-    def score(self, s: Mapping[str, Array], cases: int) -> NDArray[np.float64]:
+    def score(self, s: Mapping[str, Array], cases: int, *, biased: bool = True) -> NDArray[np.float64]:
         """-energy of the layers in this state alone, (cases,) float64: their own fields, bases, and edges among them.
 
         Each edge is counted when the last of its layers is added: own s - base(s) + s field(layers before) for each
-        layer, and half of s field(s) for its lateral edges.
+        layer, and half of s field(s) for its lateral edges. Without `biased` the own fields are left out, and with
+        them the lengths that multiply these.
         """
         out = np.zeros(cases)
         done: dict[str, Array] = {}
         for name, x in s.items():
             if name not in self.given:
-                own = self.own_in(name, s).astype(np.float64)
-                out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
+                if biased:
+                    own = self.own_in(name, s).astype(np.float64)
+                    out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
                 base = np.zeros(len(x))
                 self.kernels.base_energy[name](self.p, x, base)
                 out -= base

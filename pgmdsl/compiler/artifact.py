@@ -17,7 +17,7 @@ class ArtifactLayer:
     replicated_softmax[K], else 1. `support` is `finite` (the unit takes `values`, 0 to trials for binomial units),
     `one_hot`, `counts`, `naturals` or `real` (from `lower` on, where that is a number). `bias` names a parameter or is
     None; `parameters` gives the model's name for each of the unit type's own; `counted` are the count layers the sum
-    of whose lengths multiplies the bias.
+    of whose lengths multiplies the bias. `quadratic`: a unit's energy is one quadratic on the whole line.
     """
 
     name: str
@@ -32,6 +32,7 @@ class ArtifactLayer:
     parameters: Mapping[str, str]
     counted: tuple[str, ...] = ()
     lower: float | None = None
+    quadratic: bool = False
 
     @property
     def sigma(self) -> str | None:

@@ -87,12 +87,34 @@ class GreedyStage:
     scale: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Layers of unbounded units whose joint distribution normalises only under a condition on their weights.
+
+    `layers` are modelled real or natural layers, in file order, and `edges` all that join them (one layer twice where
+    it is lateral; each use of a tied weight is an edge). The conditions, of which any number may hold of one model:
+
+    - `definite`: a connected group of real layers. D - C is positive definite, C the symmetric matrix of all their
+      couplings (the sum of W over its uses, W' on the other side, L within a layer) and D the diagonal of
+      `curvature_L`. Where all units are on half lines (`lower` is a number), strict copositivity does, for which it is
+      enough that D - C is positive definite after the entries of C below 0 between such units are made 0.
+    - `nonpositive`: one edge that joins natural units to natural ones or to real ones on a half line, or natural units
+      to each other: no entry of its weight is above 0 (as the sum over its uses there).
+    """
+
+    condition: Literal["definite", "nonpositive"]
+    layers: tuple[str, ...]
+    edges: tuple[ArtifactEdge, ...]
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A compiled model. `kernels` is the text of the generated Python file; `hash` identifies source and options.
 
-    `blocks` are the Gibbs blocks, in order: the layers of one block share no edge. `closed` are the visible layers
-    whose free energy closes (no two hidden layers share an edge), or empty.
+    `blocks` are the Gibbs blocks, in order: the layers of one block share no edge with each other, and given layers are
+    in none. `closed` are the visible layers
+    whose free energy closes (no two hidden layers share an edge), or empty. `watched` is what must hold of the weights
+    for the model to normalise: nothing, if it always does.
     """
 
     name: str
@@ -111,3 +133,4 @@ class Artifact:
     data: tuple[DataSpec, ...]
     phases: tuple[PhaseSpec, ...]
     kernels: str
+    watched: tuple[Watched, ...] = ()

@@ -157,6 +157,7 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
         parameters=layer.parameters,
         counted=layer.counted,
         lower=float(support.lower) if isinstance(support, Real) and support.lower is not None else None,
+        sigma=layer.sigma,
         quadratic=isinstance(support, Real) and support.lower is None and len(layer.unit.pieces) < 2,
     )
 

@@ -106,8 +106,9 @@ class Layer:
 
     @property
     def sigma(self) -> str | None:
-        """The parameter that is the standard deviation, where the unit type has one."""
-        return self.parameters.get("sigma")
+        """The parameter that is the state's standard deviation, where the unit type has one."""
+        named = (self.parameters.get(own.name) for own in self.unit.parameters if own.deviation)
+        return next(named, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class OwnParameter:
-    """A parameter that each unit has besides its bias: its name in the formulas, and whether it is kept above 0."""
+    """A parameter that each unit has besides its bias: its name in the formulas, and whether it is kept above 0.
+
+    `learned` says whether a layer learns it unless its options fix it; `deviation` whether it is the standard deviation
+    of the state, so that data measure it.
+    """
 
     name: str
     positive: bool
+    learned: bool = True
+    deviation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ UNITS: dict[str, Unit] = {
             log_partition="f^2/2 + log(sigma) + log(2*pi)/2",
             mean="f",
             field_of_mean="m",
-            parameters=(OwnParameter("sigma", positive=True),),
+            parameters=(OwnParameter("sigma", positive=True, learned=False, deviation=True),),
         ),
         Unit(
             name="replicated_softmax",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from pgmdsl.compiler.expressions import bound_names, renamed
 from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal import Algebra
 from pgmdsl.compiler.normal_labels import closed
+from pgmdsl.compiler.normal_laws import Laws
 from pgmdsl.compiler.normal_product import subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError, Ref
@@ -32,8 +33,15 @@ SHAPES = {"v": (D,), "h": (F,), "x": (D, K), "y": (K,), "g": (D,), "W": (D, F), 
 
 def reader(work: int = 20_000) -> Reader:
     """v binary, h spin, x and y one-hot, g real; s positive."""
-    reductions: Any = {"v": "binary", "h": "spin", "x": "one-hot", "y": "one-hot"}
-    return Reader(Algebra(reductions, "vhxyg", ["s", "D", "F", "K"], work), SHAPES)
+    laws = Laws(
+        states=frozenset("vhxyg"),
+        discrete=frozenset("vhxy"),
+        values={"v": (Fraction(0), Fraction(1)), "h": (Fraction(-1), Fraction(1))},
+        one_hot=frozenset("xy"),
+        totals={"x": None, "y": None},
+        positive=frozenset("sDFK"),
+    )
+    return Reader(Algebra(laws, work), SHAPES)
 
 
 def proved(left: str | Expression, right: str | Expression) -> bool:

@@ -1,31 +1,49 @@
 """What follows from a model: energy, conditionals, mean field, free energy and gradients, as formulas.
 
-Each formula is an expression of the language that a `check` can hold. Fields are read off the energy's normal form
-and proved (see `energy`); the rest follows by the lemmas of the unit table.
+Each formula is an expression of the language that a `check` can hold. Fields are proved from the energy's normal
+form (see `energy`); the rest follows by the lemmas of the unit table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from fractions import Fraction
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
-from pgmdsl.compiler.energy import DerivationError, Fields, derive_fields, energy_terms
-from pgmdsl.compiler.expressions import ONE, ZERO, Term, call, constant, entry, filled, product, total
+from pgmdsl.compiler.energy import Fields, derive_fields, energy_terms, statistic
+from pgmdsl.compiler.expressions import (
+    ONE,
+    ZERO,
+    Term,
+    call,
+    entry,
+    filled,
+    product,
+    signed_constant,
+    split_sum,
+    tidied,
+    total,
+)
 from pgmdsl.compiler.model import Layer, Model, Parameter
-from pgmdsl.compiler.normal_product import scale
+from pgmdsl.compiler.normal_product import add, scale, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError, Poly
 from pgmdsl.compiler.symbols import Symbols
-from pgmdsl.compiler.units import Finite, OneHot, Real
+from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Name, Number
+from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Name
 
 FieldAt = Callable[[str], Expression]  # the total field of a unit whose last index has this name
 
 
 def derive_model(model: Model) -> Derivation:
-    """All that follows from a checked model's terms. Raises `Error` for a model of too many layers."""
+    """All that follows from a checked model's terms.
+
+    Raises `Error` for a model of too many layers, and for a unit type whose statistic is no multiple of its state.
+    """
     symbols = Symbols.of(model)
+    for layer in model.layers.values():
+        _verify_statistic(symbols, layer)
     try:
         fields = derive_fields(symbols)
     except NoProofError as problem:
@@ -33,19 +51,34 @@ def derive_model(model: Model) -> Derivation:
             f"{model.source.name}: {len(model.layers)} layers with {len(model.edges)} edges are too many to derive "
             f"({problem}); models of up to about 100 layers are served"
         ) from None
-    conditionals = {name: derive_conditional(fields, name, model.neighbours(name)) for name in model.layers}
+    conditionals = {name: derive_conditional(fields, name, model.neighbours(name)) for name in fields.contributions}
     hidden = [layer.name for layer in model.layers.values() if layer.role == "hidden"]
-    visible = tuple(layer.name for layer in model.layers.values() if layer.role == "visible")
-    reason = open_edge(model, visible)
+    known = tuple(layer.name for layer in model.layers.values() if layer.role != "hidden")
+    reason = open_edge(model, known)
     return Derivation(
         energy=Equation(Name("energy"), derive_energy(symbols)),
         conditionals=conditionals,
         contributions=fields.contributions,
         mean_field={n: _mean_field(n, conditionals[n]) for n in hidden},
-        free_energy=None if reason else Equation(_free_energy_of(visible), derive_free_energy(fields, visible)),
+        free_energy=None if reason else Equation(_free_energy_of(known), derive_free_energy(fields, known)),
         free_energy_reason=reason,
         gradients={p.name: _gradient_equation(symbols, p) for p in model.parameters.values() if not p.fixed},
     )
+
+
+def _verify_statistic(symbols: Symbols, layer: Layer) -> None:
+    """Raise `Error` unless the mean of a unit's state follows from that of its statistic."""
+    reader = symbols.reader()
+    slope, offset = _slope(symbols, layer, reader)
+    letters = symbols.letters[layer.name]
+    straight = add(offset, reader.algebra.multiply(slope, reader.algebra.ref(layer.name, letters)))
+    statistic = reader.read(symbols.filled(layer.unit.statistic, layer, letters))
+    if not reader.algebra.is_zero(subtract(statistic, straight)):
+        raise Error(
+            f"{symbols.model.source.name}: unit {layer.unit.name} has the statistic {layer.unit.statistic}, and only "
+            "multiples of the state are built, for else the mean of the statistic does not tell that of the state; "
+            "write the statistic as the state, and the rest into the energy"
+        )
 
 
 def derive_energy(symbols: Symbols) -> Expression:
@@ -54,7 +87,7 @@ def derive_energy(symbols: Symbols) -> Expression:
 
 
 def derive_conditional(fields: Fields, name: str, given: tuple[str, ...]) -> Conditional:
-    """The conditional of one unit of a layer given its neighbours, all of which are in `given`."""
+    """The conditional of one unit of a layer given the layer's other units and its neighbours (all are in `given`)."""
     indices = fields.symbols.letters[name]
     return conditional_of(fields.symbols, name, given, lambda state: fields.field(name, (*indices[:-1], state)))
 
@@ -66,19 +99,25 @@ def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at
     field = field_at(indices[-1])
     mean = _state_mean(symbols, layer, field_at)
     deviation = _deviation(symbols, layer)
+    log_partition = _log_partition(symbols, layer, field_at)
     event: Expression = entry(name, indices)
-    right: Expression = mean
     match layer.unit.support:
         case Finite((lower, upper)):
-            event = Compare("=", event, constant(upper))
-            right = call("sigmoid", product([constant(upper - lower), field]))
+            event = Compare("=", event, signed_constant(upper))
+            right: Expression = call("sigmoid", log_odds(symbols, layer, field, (lower, upper)))
         case OneHot():
             site = entry(name, indices[:-1]) if indices[:-1] else Name(name)
-            event = Compare("=", site, Name(indices[-1]))
+            event, right = Compare("=", site, Name(indices[-1])), mean
+        case Counts():
+            event = Compare("=", call("word", Name(name)), Name(indices[-1]))
+            right = _mean(symbols, layer, field_at, {"length": ONE})
         case Real() if deviation is not None:
             right = call("normal", mean, deviation)
+        case Naturals() if (layer.unit.base, layer.unit.statistic) == ("log(factorial(x))", "x"):
+            right = call("poisson", mean)
         case _:
-            raise DerivationError(f"no form for the conditional of {layer.unit.name} units")
+            right = density(symbols, layer, field, log_partition, event)
+    rest = ["rest"] if name in symbols.others else []
     return Conditional(
         layer=name,
         family=layer.unit.name,
@@ -87,57 +126,96 @@ def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at
         field=field,
         mean=mean,
         deviation=deviation,
-        log_partition=_log_partition(symbols, layer, field_at),
-        equation=Equation(Call("p", (event,), given=tuple(map(Name, given)) or None), right),
+        log_partition=log_partition,
+        equation=Equation(Call("p", (event,), given=tuple(map(Name, (*given, *rest))) or None), right),
     )
 
 
+def density(
+    symbols: Symbols, layer: Layer, field: Expression, log_partition: Expression, state: Expression
+) -> Expression:
+    """The probability (density) of one state of a unit: `exp(f s(x) - base(x) - A(f))`."""
+    letters = symbols.letters[layer.name]
+    statistic = symbols.filled(layer.unit.statistic, layer, letters, state=state)
+    base = symbols.filled(layer.unit.base, layer, letters, state=state)
+    weight = tidied(product([field, statistic]))
+    return call("exp", total([*split_sum(weight), *split_sum(base, -1), *split_sum(log_partition, -1)]))
+
+
+def log_odds(symbols: Symbols, layer: Layer, field: Expression, values: tuple[Fraction, Fraction]) -> Expression:
+    """The log odds of the second of two states to the first."""
+    reader, writer = symbols.reader(), symbols.writer()
+
+    def step(text: str) -> Poly:
+        first, second = (
+            symbols.filled(text, layer, symbols.letters[layer.name], state=signed_constant(v)) for v in values
+        )
+        return subtract(reader.read(second), reader.read(first))
+
+    terms = [(1, product([writer.write(step(layer.unit.statistic)), field]))]
+    return total([*terms, *((-sign, term) for sign, term in writer.terms(step(layer.unit.base)))])
+
+
 def _state_mean(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
-    """The mean of a unit's state: that of its statistic over the statistic's slope."""
-    indices = symbols.letters[layer.name]
-    if layer.unit.states_axis and field_at(indices[-1]) == ZERO:
-        return product([ONE], [symbols.length(layer, -1)])  # no bias, no neighbour: all states are alike
-    avoid = symbols.reserved | symbols.all_letters
-    entries = {"f": field_at}
-    mean = filled(layer.unit.mean, {"f": field_at(indices[-1])}, entries, {"k": indices[-1]}, avoid)
-    if layer.unit.statistic == "x":
+    """The mean of a unit's state, from that of its statistic."""
+    mean = _mean(symbols, layer, field_at, {})
+    letters = symbols.letters[layer.name]
+    if statistic(symbols, layer.name, letters) == entry(layer.name, letters):
         return mean
     reader = symbols.reader()
-    poly = reader.algebra.multiply(reader.read(mean), reader.algebra.inverse(_slope(symbols, layer, reader)))
+    slope, offset = _slope(symbols, layer, reader)
+    poly = reader.algebra.multiply(subtract(reader.read(mean), offset), reader.algebra.inverse(slope))
     return symbols.writer().write(poly)
 
 
+def _mean(symbols: Symbols, layer: Layer, field_at: FieldAt, constants: Mapping[str, Expression]) -> Expression:
+    """The mean of a unit's statistic."""
+    state = symbols.letters[layer.name][-1]
+    names = {**symbols.constants(layer, symbols.letters[layer.name]), **constants}
+    if layer.unit.states_axis and field_at(state) == ZERO:  # no bias, no neighbour: all states are alike
+        return product([names.get("length", ONE)], [symbols.extent(layer, -1)])
+    avoid = symbols.reserved | symbols.all_letters
+    return tidied(filled(layer.unit.mean, {**names, "f": field_at(state)}, {"f": field_at}, {"k": state}, avoid))
+
+
 def _deviation(symbols: Symbols, layer: Layer) -> Expression | None:
-    """The standard deviation of a real unit, whose statistic has mean f, and so variance 1."""
+    """The standard deviation of a real unit whose statistic has mean f, and so variance 1."""
     if not isinstance(layer.unit.support, Real) or layer.unit.mean != "f":
         return None
     reader = symbols.reader()
-    return symbols.writer().write(reader.algebra.inverse(_slope(symbols, layer, reader)))
+    return symbols.writer().write(reader.algebra.inverse(_slope(symbols, layer, reader)[0]))
 
 
-def _slope(symbols: Symbols, layer: Layer, reader: Reader) -> Poly:
-    """What multiplies the state in the statistic."""
-    return reader.read(symbols.filled(layer.unit.statistic, layer, symbols.letters[layer.name], state=Number("1")))
+def _slope(symbols: Symbols, layer: Layer, reader: Reader) -> tuple[Poly, Poly]:
+    """What multiplies the state in the statistic, and the statistic at 0."""
+    letters = symbols.letters[layer.name]
+    at = [reader.read(symbols.filled(layer.unit.statistic, layer, letters, state=x)) for x in (ZERO, ONE)]
+    return subtract(at[1], at[0]), at[0]
 
 
 def _log_partition(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
     """The log normaliser of one unit (site)."""
-    state = symbols.letters[layer.name][-1]
+    letters = symbols.letters[layer.name]
+    state = letters[-1]
+    names = symbols.constants(layer, letters)
     if layer.unit.states_axis and field_at(state) == ZERO:
-        return call("log", symbols.length(layer, -1))
-    names = {"f": field_at(state)}
-    if layer.sigma is not None:
-        names["sigma"] = entry(layer.sigma, symbols.letters[layer.name])
+        return product([*([names["length"]] if "length" in names else []), call("log", symbols.extent(layer, -1))])
     avoid = symbols.reserved | symbols.all_letters
-    return filled(layer.unit.log_partition, names, {"f": field_at}, {}, avoid - {state})
+    return filled(layer.unit.log_partition, {**names, "f": field_at(state)}, {"f": field_at}, {}, avoid - {state})
 
 
 def open_edge(model: Model, listed: Container[str]) -> str | None:
     """Why the sum over the layers that are not listed does not close, in the file's names; None if it does."""
+    for layer in model.layers.values():
+        if layer.role == "given" and layer.name not in listed:
+            return f"{layer.name} is given, and never summed over"
     for edge in model.edges:
-        if all(name not in listed for name in edge.layers):
-            first, second = edge.layers
-            return f"{first} and {second} share an edge ({edge.weight}), so the sum over their states does not close"
+        summed = [name for name in edge.layers if name not in listed]
+        if len(summed) > 1 and edge.lateral:
+            return f"{summed[0]} has an edge to itself ({edge.weight}), so the sum over its states does not close"
+        if len(summed) > 1:
+            names = f"{', '.join(summed[:-1])} and {summed[-1]}"
+            return f"{names} share an edge ({edge.weight}), so the sum over their states does not close"
     return None
 
 
@@ -162,9 +240,9 @@ def marginal_terms(fields: Fields, name: str, chosen: Mapping[str, str] | None =
     log_partition = _log_partition(
         symbols, layer, lambda state: fields.field(name, (*letters[:-1], state), chosen=chosen)
     )
-    constants = symbols.filled(layer.unit.constant, layer, letters)
+    constants = split_sum(symbols.filled(layer.unit.constant, layer, letters))
     sites = letters[:-1] if layer.unit.states_axis else letters
-    terms = [(1, symbols.summed(name, constants, letters))] if constants != ZERO else []
+    terms = [(sign, symbols.summed(name, body, letters)) for sign, body in constants]
     return [*terms, (-1, symbols.summed(name, log_partition, sites))]
 
 

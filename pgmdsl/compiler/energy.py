@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import permutations
 
 from pgmdsl.compiler.derivation import Contribution
 from pgmdsl.compiler.expressions import (
@@ -16,17 +15,17 @@ from pgmdsl.compiler.expressions import (
     signed,
     split_sum,
     sum_over,
-    summed,
     total,
 )
 from pgmdsl.compiler.model import Edge, Layer
 from pgmdsl.compiler.normal import Algebra, mentions
-from pgmdsl.compiler.normal_labels import renamed_factors
-from pgmdsl.compiler.normal_product import add, scale, subtract
+from pgmdsl.compiler.normal_product import UNIT, add, number, subtract
 from pgmdsl.compiler.normal_read import Reader
-from pgmdsl.compiler.normal_terms import Monomial, Poly, Ref
+from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Poly, Ref
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.grammar.syntax import Expression
+
+HALF = Fraction(1, 2)
 
 
 class DerivationError(Exception):
@@ -37,21 +36,22 @@ def energy_terms(symbols: Symbols, present: Container[str]) -> list[Term]:
     """The energy's terms that concern these layers alone: their units' own, and one for every edge among them."""
     terms: list[Term] = []
     for layer in symbols.model.layers.values():
-        if layer.name in present:
+        if layer.name in present and layer.role != "given":
             letters = symbols.letters[layer.name]
             own = split_sum(symbols.filled(layer.unit.energy, layer, letters))
-            terms += summed((signed(sign, body) for sign, body in own), letters)
-    for edge in symbols.model.edges:
-        if all(name in present for name in edge.layers):
-            terms += edge_terms(symbols, edge)
-    return terms
+            for sign, body in (signed(*term) for term in own):
+                terms.append((sign, symbols.summed(layer.name, body, letters)))
+    edges = [edge for edge in symbols.model.edges if all(name in present for name in edge.layers)]
+    return [*terms, *(edge_term(symbols, edge) for edge in edges)]
 
 
-def edge_terms(symbols: Symbols, edge: Edge) -> list[Term]:
-    """An edge's energy: `-sum W[i, j] s(lower)[i] s(upper)[j]`."""
-    letters = tuple(letter for name in edge.layers for letter in symbols.letters[name])
-    statistics = [statistic(symbols, name, symbols.letters[name]) for name in edge.layers]
-    return summed([(-1, product([entry(edge.weight, letters), *statistics]))], letters)
+def edge_term(symbols: Symbols, edge: Edge) -> Term:
+    """An edge's energy: `-sum W[i,j] s(lower)[i] s(upper)[j]`; of a lateral one half of that sum over all pairs."""
+    units = symbols.unit_letters(edge.layers)
+    statistics = [statistic(symbols, name, letters) for name, letters in zip(edge.layers, units, strict=True)]
+    letters = tuple(letter for own in units for letter in own)
+    body = product([entry(edge.weight, letters), *statistics])
+    return -1, product([constant(HALF) if edge.lateral else constant(UNIT), sum_over(body, letters)])
 
 
 def statistic(symbols: Symbols, name: str, indices: tuple[str, ...]) -> Expression:
@@ -62,7 +62,7 @@ def statistic(symbols: Symbols, name: str, indices: tuple[str, ...]) -> Expressi
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a model's layers: what each neighbour sends, in file order, proved from the energy."""
+    """The fields of a model's layers: what each edge sends, in file order of its layers, proved from the energy."""
 
     symbols: Symbols
     contributions: Mapping[str, tuple[Contribution, ...]]
@@ -81,16 +81,24 @@ class Fields:
         layer = self.symbols.model.layers[name]
         terms = [signed(*term) for term in split_sum(self.symbols.filled(layer.unit.own_field, layer, indices))]
         sent = [p for p in self.contributions[name] if present is None or all(n in present for n in p.neighbours)]
-        terms += [sent_by(self.symbols, part, indices, chosen) for part in sent]
+        terms += [sent_by(self.symbols, name, part, indices, chosen) for part in sent]
         return total(terms)
 
 
 def sent_by(
-    symbols: Symbols, part: Contribution, indices: tuple[str, ...], chosen: Mapping[str, str] | None = None
+    symbols: Symbols,
+    name: str,
+    part: Contribution,
+    indices: tuple[str, ...],
+    chosen: Mapping[str, str] | None = None,
 ) -> Term:
-    """What an edge's other layers send to the unit at these indices; those in `chosen` are a site in a known state."""
+    """What an edge's other units send to the unit of this layer at these indices.
+
+    Layers in `chosen` are a site in a known state.
+    """
     states = chosen or {}
-    others = [(states[n],) if n in states else symbols.letters[n] for n in part.neighbours]
+    letters = symbols.unit_letters((name, *part.neighbours))[1:]
+    others = [(states[n],) if n in states else own for n, own in zip(part.neighbours, letters, strict=True)]
     axes = [*others[: part.axis], indices, *others[part.axis :]]
     weight = entry(part.weight, tuple(index for axis in axes for index in axis))
     size = constant(abs(part.coefficient))
@@ -102,84 +110,95 @@ def sent_by(
 
 
 def derive_fields(symbols: Symbols) -> Fields:
-    """The fields of all layers, each read off the energy's normal form and proved.
+    """The fields of all layers, given ones aside, each proved from the energy's normal form.
 
     Raises `DerivationError` if the energy is not `base(x) - field * statistic(x)` in a unit's state x.
     """
     reader = symbols.reader()
     energy = reader.read(total(energy_terms(symbols, symbols.model.layers)))
-    found: dict[str, tuple[Contribution, ...]] = {}
-    for layer in symbols.model.layers.values():
-        found[layer.name] = _contributions(symbols, reader, energy, layer)
-    return Fields(symbols, found)
-
-
-def _contributions(symbols: Symbols, reader: Reader, energy: Poly, layer: Layer) -> tuple[Contribution, ...]:
-    """What a layer's neighbours send to one unit of it."""
-    letters = symbols.letters[layer.name]
-    algebra = reader.algebra
-    unit = Ref(layer.name, letters)
-    own = _unit_terms(algebra, energy, unit)
-    linear = reader.read(symbols.filled(layer.unit.statistic, layer, letters))
-    slope = _linear_part(algebra, linear, unit)
-    field = scale(algebra.multiply(_linear_part(algebra, own, unit), algebra.inverse(slope)), -1)
-    base = reader.read(symbols.filled(layer.unit.base, layer, letters))
-    expected = subtract(base, algebra.multiply(field, linear))
-    if any(mentions(atom, {layer.name}) for monomial in field for atom, _ in monomial.factors) or not algebra.is_zero(
-        subtract(own, expected)
-    ):
-        raise DerivationError(f"the energy in {layer.name} is not that of a {layer.unit.name} unit in a field")
-    coupling = subtract(field, reader.read(symbols.filled(layer.unit.own_field, layer, letters)))
-    found = [_contribution(symbols, reader, layer, monomial, c) for monomial, c in coupling.items()]
-    names = list(symbols.model.layers)
-    return tuple(
-        sorted(found, key=lambda part: ([names.index(n) for n in part.neighbours], part.weight, 1 - part.axis))
+    fields = Fields(
+        symbols, {n: _contributions(symbols, n) for n, x in symbols.model.layers.items() if x.role != "given"}
     )
+    for name in fields.contributions:
+        _verify_field(fields, reader, energy, symbols.model.layers[name])
+    return fields
 
 
-def _unit_terms(algebra: Algebra, energy: Poly, unit: Ref) -> Poly:
-    """The energy's terms that hold one unit's state."""
-    terms: list[Poly] = []
-    for monomial, coefficient in energy.items():
-        if not any(mentions(atom, {unit.name}) for atom, _ in monomial.factors):
-            continue
-        bound, factors = algebra.opened(monomial)
-        held = [atom for atom, _ in factors if mentions(atom, {unit.name})]
-        match held:
-            case [Ref(_, indices)] if len(set(indices)) == len(indices) and bound.keys() >= set(indices):
-                names = dict(zip(indices, unit.indices, strict=True))
-                left = {index: size for index, size in bound.items() if index not in names}
-                terms.append(algebra.product(coefficient, left, dict(renamed_factors(factors, names))))
-            case _:
-                raise DerivationError(f"a term of the energy holds {unit.name} more than once")
-    return add(*terms)
+def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
+    """What edges send to a unit of a layer, in file order: one for each place where the layer stands in an edge.
+
+    The two places in a lateral edge send the same, and the energy has half of each.
+    """
+    found: dict[tuple[str, tuple[str, ...], int], Fraction] = {}
+    for edge in symbols.model.edges:
+        for axis, layer in enumerate(edge.layers):
+            if layer == name:
+                key = edge.weight, (*edge.layers[:axis], *edge.layers[axis + 1 :]), 0 if edge.lateral else axis
+                found[key] = found.get(key, Fraction(0)) + (HALF if edge.lateral else UNIT)
+    names = list(symbols.model.layers)
+    parts = [Contribution(weight, others, axis, c) for (weight, others, axis), c in found.items()]
+    return tuple(sorted(parts, key=lambda p: ([names.index(n) for n in p.neighbours], p.weight, 1 - p.axis)))
 
 
-def _linear_part(algebra: Algebra, poly: Poly, unit: Ref) -> Poly:
-    """The coefficient of a unit's state in a polynomial."""
+def _verify_field(fields: Fields, reader: Reader, energy: Poly, layer: Layer) -> None:
+    """Raise `DerivationError` unless one unit's terms are `base - field * statistic`, its field free of its own state.
+
+    What does not depend on the layer at all may differ. For a one-hot site this is done for the entry of any of its
+    states, and the field may hold no entry of the site.
+    """
+    symbols, algebra = fields.symbols, reader.algebra
+    letters = symbols.letters[layer.name]
+    own = unit_terms(algebra, energy, layer.name, letters)
+    field = reader.read(fields.field(layer.name, letters))
+    linear = reader.read(statistic(symbols, layer.name, letters))
+    base = reader.read(symbols.filled(layer.unit.base, layer, letters))
+    site = (*letters[:-1], algebra.fresh()) if layer.unit.states_axis else letters
+    left = subtract(own, subtract(base, algebra.multiply(field, linear)))
+    left = {m: c for m, c in left.items() if any(mentions(atom, {layer.name}) for atom, _ in m.factors)}
+    if unit_terms(algebra, field, layer.name, site) or not algebra.is_zero(left):
+        raise DerivationError(f"the energy in {layer.name} is not that of a {layer.unit.name} unit in a field")
+
+
+def unit_terms(algebra: Algebra, poly: Poly, name: str, at: tuple[str, ...]) -> Poly:
+    """What of a formula holds one entry of a state, sums split into it and the rest.
+
+    A product of several entries is taken apart by which of them the entry is: x - x prod(1 - [entry is at]).
+    """
     terms: list[Poly] = []
     for monomial, coefficient in poly.items():
-        if dict(monomial.factors).get(unit) == 1:
-            bound, factors = algebra.opened(monomial)
-            terms.append(algebra.product(coefficient, bound, {a: p for a, p in factors if a != unit}))
+        if not any(mentions(atom, {name}) for atom, _ in monomial.factors):
+            continue
+        bound, factors = algebra.opened(monomial)
+        elsewhere = number(1)
+        for place in {place for atom, _ in factors for place in _places(atom, name)}:
+            elsewhere = algebra.multiply(elsewhere, subtract(number(1), algebra.same(place, at)))
+        term = algebra.product(coefficient, {}, dict(factors))
+        term = algebra.multiply(term, subtract(number(1), elsewhere))
+        for index, size in bound.items():
+            term = algebra.bind(term, index, size)
+        terms.append(term)
     return add(*terms)
 
 
-def _contribution(
-    symbols: Symbols, reader: Reader, layer: Layer, monomial: Monomial, coefficient: Fraction
-) -> Contribution:
-    """One term of a field as what a neighbour sends, proved equal to it."""
-    refs = [atom.name for atom, _ in monomial.factors if isinstance(atom, Ref)]
-    weights = [name for name in refs if name in symbols.model.parameters]
-    neighbours = [name for name in refs if name in symbols.model.layers]
-    for weight in weights:
-        for others in permutations(neighbours):
-            for axis in range(len(others) + 1):
-                part = Contribution(weight, others, axis, coefficient)
-                axes = [*others[:axis], layer.name, *others[axis:]]
-                if symbols.shapes[weight] != sum((symbols.shapes[name] for name in axes), ()):
-                    continue
-                sent = sent_by(symbols, part, symbols.letters[layer.name])
-                if reader.read(total([sent])) == {monomial: coefficient}:
-                    return part
-    raise DerivationError(f"a term of the field of {layer.name} is not what one neighbour sends")
+def _places(atom: Atom, name: str) -> Iterator[tuple[str, ...]]:
+    """The indices of the entries of a state in an atom. Raises `DerivationError` for one under a sum of its own."""
+    match atom:
+        case Ref(other, indices):
+            if other == name:
+                yield indices
+        case Delta():
+            return
+        case Exp(exponent):
+            yield from _inner_places(((exponent, UNIT),), name)
+        case Function(_, argument):
+            yield from _inner_places(argument, name)
+
+
+def _inner_places(argument: Frozen, name: str) -> Iterator[tuple[str, ...]]:
+    for monomial, _ in argument:
+        bound = {index for index, _ in monomial.bound}
+        for atom, _ in monomial.factors:
+            for place in _places(atom, name):
+                if not bound.isdisjoint(place):
+                    raise DerivationError(f"the energy holds {name} under a sum inside of a function")
+                yield place

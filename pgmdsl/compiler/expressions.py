@@ -24,6 +24,11 @@ def constant(value: Fraction) -> Expression:
     return Binary("/", Number(str(value.numerator)), Number(str(value.denominator)))
 
 
+def signed_constant(value: Fraction) -> Expression:
+    """A number, below 0 with its sign before it."""
+    return constant(value) if value >= 0 else Negate(constant(-value))
+
+
 def entry(name: str, indices: Iterable[str]) -> Index:
     """`name[i, j]`."""
     return Index(name, tuple(Name(i) for i in indices))
@@ -85,21 +90,26 @@ def summed(terms: Iterable[Term], indices: Sequence[str]) -> list[Term]:
     return [(sign, sum_over(body, indices)) for sign, body in terms]
 
 
-def without_zeros(node: Expression) -> Expression:
-    """The formula without terms, factors and quotients that are 0 as written."""
+def tidied(node: Expression) -> Expression:
+    """The formula without terms and factors that are 0, and factors that are 1 (powers are those of the unit table)."""
     match node:
         case Negate(operand):
-            inner = without_zeros(operand)
+            inner = tidied(operand)
             return inner if inner == ZERO else Negate(inner)
+        case Binary("^", first, second):
+            base, exponent = tidied(first), tidied(second)
+            return base if base in (ZERO, ONE) and isinstance(exponent, Number) else Binary("^", base, exponent)
         case Binary(op, first, second):
-            left, right = without_zeros(first), without_zeros(second)
+            left, right = tidied(first), tidied(second)
             if op in "+-" and right == ZERO:
                 return left
             if op in "+-" and left == ZERO:
                 return right if op == "+" else Negate(right)
             if left == ZERO or (op == "*" and right == ZERO):
                 return ZERO
-            return Binary(op, left, right)
+            if op in "*/" and right == ONE:
+                return left
+            return right if op == "*" and left == ONE else Binary(op, left, right)
         case _:
             return node
 

@@ -3,8 +3,9 @@
 Two formulas with one normal form are equal wherever both have a value. The converse is not promised: `NoProofError`
 is raised for what the normal form cannot hold, and for more work than allowed. What it relies on:
 
-- a binary state has x^2 = x, a spin x^2 = 1, a one-hot vector x_k x_l = [k = l] x_k and sum_k x_k = 1,
-  the mean of one-hot vectors the last alone;
+- powers of a state with few values reduce to those below their number: a binary state has x^2 = x, a spin x^2 = 1;
+- a one-hot vector has x_k x_l = [k = l] x_k and sum_k x_k = 1, its mean the last alone; counts sum to their length;
+- a lateral weight has L[i,k] = L[k,i] and L[i,i] = 0;
 - exp of a polynomial is a product of exponentials of monomials, and what all terms of a polynomial share is taken
   out before it is inverted or its logarithm taken, so that 1 + e^-x and 1 + e^x meet;
 - a logarithm or a root is taken only of what is shown to be positive;
@@ -13,24 +14,27 @@ is raised for what the normal form cannot hold, and for more work than allowed. 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from fractions import Fraction
 from math import gcd, lcm
 from typing import assert_never
 
 from pgmdsl.compiler.normal_labels import closed
+from pgmdsl.compiler.normal_laws import Laws
 from pgmdsl.compiler.normal_product import (
+    INDICATORS,
     MOST_WORK,
     ONE,
     UNIT,
     ZERO,
     Powers,
     Products,
-    Reduction,
     add,
     bare_logarithm,
     number,
     scale,
+    size_poly,
+    subtract,
 )
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Monomial, NoProofError, Poly, Ref, freeze
 
@@ -38,25 +42,12 @@ MOST_POWER = 12
 
 
 class Algebra(Products):
-    """Arithmetic on normal forms.
+    """Arithmetic on normal forms, by the laws of their names."""
 
-    `reductions` says how powers of states reduce, where they do; `states` names all states, over which `data` and
-    `model` average; `simplices` are means of one-hot vectors; `positive` names what is greater than 0 (standard
-    deviations, sizes).
-    """
-
-    def __init__(
-        self,
-        reductions: Mapping[str, Reduction],
-        states: Iterable[str],
-        positive: Iterable[str],
-        work: int = MOST_WORK,
-        simplices: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, laws: Laws, work: int = MOST_WORK) -> None:
         """Start with no work done."""
-        super().__init__(reductions, work, simplices)
-        self.states = frozenset(states)
-        self.positive = frozenset(positive) | {"pi"}
+        super().__init__(laws, work)
+        self.positive = laws.positive | {"pi"}
 
     # --- powers, exponentials, logarithms ---
 
@@ -86,9 +77,9 @@ class Algebra(Products):
         coefficient, shared, rest = self.content(poly)
         powers: Powers = {atom: -power for atom, power in shared.items()}
         if rest != number(1):
-            finite = any(mentions(atom, self.reductions) for monomial in rest for atom, _ in monomial.factors)
-            if finite and not self.is_positive(rest):
-                raise NoProofError("the denominator may be 0 for some state")
+            risky = any(self._may_vanish(atom) for monomial in rest for atom, _ in monomial.factors)
+            if risky and not self.is_positive(rest):
+                raise NoProofError("the denominator may be 0 for some state or indices")
             powers[Function("inverse", freeze(rest))] = UNIT
         return self.product(1 / coefficient, {}, powers)
 
@@ -124,23 +115,39 @@ class Algebra(Products):
 
     def ref(self, name: str, indices: tuple[str, ...] = ()) -> Poly:
         """An entry of a parameter or state, or a scalar."""
-        return self.product(UNIT, {}, {Ref(name, indices): UNIT})
+        return self.product(UNIT, {}, {Ref(name, indices, name in self.laws.symmetric): UNIT})
 
     def delta(self, left: str, right: str) -> Poly:
         """1 where the indices are equal, else 0."""
         return self.product(UNIT, {}, {Delta(left, right): UNIT})
 
+    def same(self, left: tuple[str, ...], right: tuple[str, ...]) -> Poly:
+        """1 where all the indices are equal in turn, else 0."""
+        return self.multiply(*(self.delta(i, j) for i, j in zip(left, right, strict=True)))
+
     def function(self, name: str, poly: Poly) -> Poly:
         """A function left as it is."""
         return self.product(UNIT, {}, {Function(name, freeze(poly)): UNIT})
+
+    def indicator(self, name: str, poly: Poly) -> Poly:
+        """1 where the formula is `positive` (or `nonnegative`), else 0; of it and its opposite, one is kept."""
+        if set(poly) <= {ONE}:
+            value = poly.get(ONE, ZERO)
+            return number(int(value > 0 or (value == 0 and name == "nonnegative")))
+        coefficient = _common(tuple(poly.values()))
+        kept = self.function(name, scale(poly, 1 / abs(coefficient)))
+        if coefficient > 0:
+            return kept
+        other = INDICATORS[1 - INDICATORS.index(name)]
+        return subtract(number(1), self.function(other, scale(poly, 1 / coefficient)))
 
     def average(self, kind: str, poly: Poly) -> Poly:
         """The average `data(...)` or `model(...)` over states, linear: what holds no state is taken out of it."""
         terms = []
         for monomial, coefficient in poly.items():
             bound, factors = self.opened(monomial)
-            inside = tuple((a, p) for a, p in factors if mentions(a, self.states))
-            powers: Powers = {a: p for a, p in factors if not mentions(a, self.states)}
+            inside = tuple((a, p) for a, p in factors if mentions(a, self.laws.states))
+            powers: Powers = {a: p for a, p in factors if not mentions(a, self.laws.states)}
             if inside:
                 powers[Function(kind, ((closed((), inside), UNIT),))] = UNIT
             terms.append(self.product(coefficient, bound, powers))
@@ -178,8 +185,9 @@ class Algebra(Products):
     def _substituted(self, atom: Atom, power: Fraction, names: Mapping[str, str]) -> Poly:
         """The power of an atom with its free indices replaced."""
         match atom:
-            case Ref(name, indices):
-                return self.product(UNIT, {}, {Ref(name, tuple(names.get(i, i) for i in indices)): power})
+            case Ref(name, indices, symmetric):
+                renamed = Ref(name, tuple(names.get(i, i) for i in indices), symmetric)
+                return self.product(UNIT, {}, {renamed: power})
             case Delta(left, right):
                 return self.product(UNIT, {}, {Delta(names.get(left, left), names.get(right, right)): power})
             case Exp(exponent):
@@ -193,6 +201,8 @@ class Algebra(Products):
                         return self.power(self.log(inner), power)
                     case "data" | "model":
                         return self.power(self.average(name, inner), power)
+                    case "positive" | "nonnegative":
+                        return self.power(self.indicator(name, inner), power)
                     case _:
                         return self.power(self.function(name, inner), power)
             case _:
@@ -200,8 +210,11 @@ class Algebra(Products):
 
     def _atom_derivative(self, atom: Atom, name: str, indices: tuple[str, ...]) -> Poly:
         match atom:
+            case Ref(_, _, True):  # the entries of a diagonal are no parameters: the two orders exclude each other
+                first, second = atom.halves
+                return add(self.same(first + second, indices), self.same(second + first, indices))
             case Ref(_, own):
-                return self.multiply(*(self.delta(i, j) for i, j in zip(own, indices, strict=True)))
+                return self.same(own, indices)
             case Exp(exponent):
                 inner = self.derivative({exponent: UNIT}, name, indices)
                 return self.multiply(self.product(UNIT, {}, {atom: UNIT}), inner)
@@ -211,6 +224,13 @@ class Algebra(Products):
             case Function("log", argument):
                 inner = self.derivative(dict(argument), name, indices)
                 return self.multiply(self.inverse(dict(argument)), inner)
+            case Function("log_normal_cdf", argument):  # exp(-x^2/2 - log_normal_cdf(x))/sqrt(2 pi)
+                x = dict(argument)
+                inner = self.derivative(x, name, indices)
+                density = self.exp(
+                    subtract(scale(self.power(x, Fraction(2)), Fraction(-1, 2)), self.function(atom.name, x))
+                )
+                return self.multiply(inner, density, self.power(scale(self.ref("pi"), 2), Fraction(-1, 2)))
             case _:
                 raise NoProofError("no rule for this derivative")
 
@@ -271,7 +291,7 @@ class Algebra(Products):
         """Whether a formula may be divided by this atom: it is not 0, save for isolated values of parameters."""
         match atom:
             case Ref(name):
-                return self.reductions.get(name, "spin") == "spin"
+                return not self.laws.may_vanish(name)
             case Exp():
                 return True
             case Function("inverse"):
@@ -298,6 +318,23 @@ class Algebra(Products):
     def _is_positive_atom(self, atom: Atom) -> bool:
         return self._sign(closed((), ((atom, UNIT),))) == 1
 
+    def _may_vanish(self, atom: Atom) -> bool:
+        """Whether the atom holds what could be 0 for some state, or some indices."""
+        return mentions(atom, self.laws.discrete) or mentions(atom, self.laws.symmetric)
+
+    def _is_count(self, poly: Poly) -> bool:
+        """Whether the formula is shown not to be negative, a state being at most what its layer allows."""
+        least: list[Poly] = []
+        for monomial, coefficient in poly.items():
+            match monomial.factors:
+                case ((Ref(name), power),) if (
+                    coefficient < 0 and power == 1 and not monomial.bound and name in self.laws.most
+                ):
+                    least.append(scale(size_poly(self.laws.most[name]), coefficient))
+                case _:
+                    least.append({monomial: coefficient})
+        return all(c > 0 and self._sign(monomial) is not None for monomial, c in add(*least).items())
+
     def _sign(self, monomial: Monomial) -> int | None:
         """1 where the product is always positive, 0 where it is never negative, None where nothing is known."""
         sign = 1
@@ -309,9 +346,11 @@ class Algebra(Products):
                     continue
                 case Function("inverse", argument) if self.is_positive(dict(argument)):
                     continue
-                case Ref(name) if self.reductions.get(name) in ("binary", "one-hot"):
+                case Function("factorial", argument) if self._is_count(dict(argument)):
+                    continue
+                case Ref(name) if self.laws.is_signless(name):
                     sign = 0
-                case Delta() | Function("abs"):
+                case Delta() | Function("abs" | "positive" | "nonnegative"):
                     sign = 0
                 case _ if power % 2 == 0:
                     sign = 0

@@ -55,8 +55,8 @@ def renamed_atom(atom: Atom, names: Mapping[str, str]) -> Atom:
     if atom.free.isdisjoint(names):
         return atom
     match atom:
-        case Ref(name, indices):
-            return Ref(name, tuple(names.get(i, i) for i in indices))
+        case Ref(name, indices, symmetric):
+            return Ref(name, tuple(names.get(i, i) for i in indices), symmetric)
         case Delta(left, right):
             return Delta(names.get(left, left), names.get(right, right))
         case Exp(exponent):

@@ -5,17 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import TypeGuard
 
 from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal_labels import closed, renamed_factors
+from pgmdsl.compiler.normal_laws import Laws, power_on
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, NoProofError, Poly, Ref
 
-Reduction = Literal["binary", "spin", "one-hot"]
 Powers = dict[Atom, Fraction]
 
 MOST_WORK = 20_000
 """Products of monomials in one proof, each counted with its factors."""
+
+INDICATORS = ("positive", "nonnegative")
+"""Functions that are 1 where their argument is greater than 0 (or at least 0), else 0."""
 
 ONE = closed((), ())
 UNIT = Fraction(1)
@@ -63,17 +66,14 @@ def bare_logarithm(monomial: Monomial) -> Function | None:
 
 
 class Products(ABC):
-    """Products of polynomials in which states reduce.
+    """Products of polynomials in which states reduce by the laws of their names.
 
-    `reductions` says which names are states and how their powers reduce; `simplices` names means of one-hot vectors,
-    which sum to 1 as these do, and reduce in no other way. One instance serves one proof: it counts
-    the work done and makes fresh names.
+    One instance serves one proof: it counts the work done and makes fresh names.
     """
 
-    def __init__(self, reductions: Mapping[str, Reduction], work: int, simplices: Iterable[str] = ()) -> None:
+    def __init__(self, laws: Laws, work: int) -> None:
         """Start with no work done."""
-        self.reductions = dict(reductions)
-        self.simplices = frozenset(simplices)
+        self.laws = laws
         self._work = work
         self._names = 0
 
@@ -151,12 +151,25 @@ class Products(ABC):
                 case Ref(name, ()) if name.isdigit():
                     coefficient *= Fraction(int(name)) ** (power // 1)
                     power %= 1
-                case Ref(name) if name in self.reductions:
-                    power = _state_power(self.reductions[name], power)
-                case Delta(left, right):
+                case Ref(name) if name in self.laws.one_hot:
+                    power = _indicator_power(power)
+                case Ref(name) if name in self.laws.values:
+                    terms = [(k, c) for k, c in enumerate(power_on(self.laws.values[name], power)) if c]
+                    if not terms:
+                        return ZERO, {}, []
+                    if len(terms) > 1:
+                        whole.append(({closed((), ((atom, Fraction(k)),) if k else ()): c for k, c in terms}, 1))
+                        continue
+                    coefficient *= terms[0][1]
+                    power = Fraction(terms[0][0])
+                case Ref(symmetric=True) if self._on_diagonal(atom):
                     if power < 0:
-                        raise NoProofError("division by what may be 0")
-                    power = ZERO if left == right else min(power, UNIT)
+                        raise NoProofError("division by 0")
+                    return ZERO, {}, []
+                case Function(name) if name in INDICATORS:
+                    power = _indicator_power(power)
+                case Delta(left, right):
+                    power = _indicator_power(power) if left != right else ZERO
                 case Function("inverse", argument) if power < 0 and power.denominator == 1:
                     whole.append((dict(argument), -int(power)))
                     continue
@@ -196,37 +209,47 @@ class Products(ABC):
         """Two entries of one one-hot vector."""
         seen: dict[tuple[str, tuple[str, ...]], Ref] = {}
         for atom in powers:
-            if isinstance(atom, Ref) and self.reductions.get(atom.name) == "one-hot":
+            if isinstance(atom, Ref) and atom.name in self.laws.one_hot:
                 first = seen.setdefault((atom.name, atom.indices[:-1]), atom)
                 if first != atom:
                     return first, atom
         return None
 
+    def _on_diagonal(self, atom: Ref) -> bool:
+        """Whether a symmetric weight's entry is one of its diagonal, or within one site's block."""
+        first, second = atom.halves
+        told = self.laws.symmetric[atom.name]
+        return first[:told] == second[:told]
+
     def _unused(self, bound: Mapping[str, Size], powers: Powers) -> tuple[dict[str, bool], Powers]:
-        """Bound indices that no factor holds, each with whether its range counts; one-hot vectors summed to 1."""
+        """Bound indices that no factor holds, each with whether its range counts; entries summed to their total."""
         kept = dict(powers)
         unused: dict[str, bool] = {}
         for index in bound:
             holders = [atom for atom in kept if index in atom.free]
-            if len(holders) == 1 and self._is_state_entry(holders[0], index) and kept[holders[0]] == 1:
+            if len(holders) == 1 and kept[holders[0]] == 1 and self._is_last_index(holders[0], index):
                 unused[index] = False
                 del kept[holders[0]]
+                total = self.laws.totals[holders[0].name]
+                if total is not None:
+                    kept[Ref(total, ())] = kept.get(Ref(total, ()), ZERO) + 1
         for index in bound:
             if index not in unused and not any(index in atom.free for atom in kept):
                 unused[index] = True
-        return unused, kept
+        return unused, {atom: power for atom, power in kept.items() if power}
 
-    def _is_state_entry(self, atom: Atom, index: str) -> bool:
-        """Whether the atom is an entry of a one-hot vector, or its mean, whose state is this index and nothing else."""
+    def _is_last_index(self, atom: Atom, index: str) -> TypeGuard[Ref]:
+        """Whether the atom is an entry whose sum over its last index is known, and has this index there alone."""
         if not isinstance(atom, Ref) or atom.indices.count(index) != 1 or atom.indices[-1] != index:
             return False
-        return self.reductions.get(atom.name) == "one-hot" or atom.name in self.simplices
+        return atom.name in self.laws.totals
 
 
-def _state_power(reduction: Reduction, power: Fraction) -> Fraction:
-    if power.denominator != 1 or (power < 0 and reduction != "spin"):
-        raise NoProofError("a root of a state, or division by one that may be 0")
-    return power % 2 if reduction == "spin" else min(power, UNIT)
+def _indicator_power(power: Fraction) -> Fraction:
+    """The power of what is 0 or 1."""
+    if power < 0 or power.denominator != 1:
+        raise NoProofError("a root of a state, or division by what may be 0")
+    return min(power, UNIT)
 
 
 def _usable(delta: Delta, bound: Mapping[str, Size], powers: Powers) -> bool:

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal import Algebra
-from pgmdsl.compiler.normal_product import add, number, scale, subtract
+from pgmdsl.compiler.normal_laws import length_of
+from pgmdsl.compiler.normal_product import INDICATORS, add, number, scale, subtract
 from pgmdsl.compiler.normal_terms import NoProofError, Poly
 from pgmdsl.grammar.syntax import (
     Binary,
@@ -50,6 +51,8 @@ class Reader:
         match node:
             case Number():
                 return number(node.value)
+            case Name(name) if name in bound or name in self.ranges:
+                raise NoProofError("the value of an index has no normal form")
             case Name(name):
                 return self.algebra.ref(name)
             case Index(name, indices):
@@ -94,20 +97,43 @@ class Reader:
                 return self.algebra.raised(left, right)
 
     def _condition(self, node: Expression, bound: Mapping[str, str]) -> Poly:
-        """1 where two indices are equal (or not), else 0."""
+        """1 where the condition holds, else 0: of two indices (equal or not), or of two formulas."""
+        algebra = self.algebra
         match node:
-            case Compare("==" | "!=" as op, Name(left), Name(right)):
+            case Compare("==" | "!=" as op, Name(left), Name(right)) if self._is_index(left, right, bound):
                 first, second = bound.get(left, left), bound.get(right, right)
-                if first in self.ranges and self.ranges.get(second) == self.ranges[first]:
-                    same = self.algebra.delta(first, second)
-                    return same if op == "==" else subtract(number(1), same)
+                if self.ranges[second] != self.ranges[first]:
+                    raise NoProofError("two indices over two sizes are compared")
+                same = algebra.delta(first, second)
+                return same if op == "==" else subtract(number(1), same)
+            case Compare(op, left, right):
+                difference = subtract(self.read(left, bound), self.read(right, bound))
+                above, from_ = (algebra.indicator(name, difference) for name in INDICATORS)
+                match op:
+                    case ">":
+                        return above
+                    case ">=":
+                        return from_
+                    case "<":
+                        return subtract(number(1), from_)
+                    case "<=":
+                        return subtract(number(1), above)
+                    case "==":
+                        return subtract(from_, above)
+                    case "!=":
+                        return subtract(number(1), subtract(from_, above))
         raise NoProofError("a condition without a normal form")
+
+    def _is_index(self, left: str, right: str, bound: Mapping[str, str]) -> bool:
+        return all(bound.get(name, name) in self.ranges for name in (left, right))
 
     def _function(self, function: str, arguments: tuple[Expression, ...], bound: Mapping[str, str]) -> Poly:
         algebra = self.algebra
         match function, arguments:
             case "log", (argument,):
                 return self._log(argument, bound)
+            case "length", (Name(layer),):
+                return algebra.ref(length_of(layer))
             case "d", (body, Index(name, indices)):
                 return algebra.derivative(self.read(body, bound), name, self._indices(name, indices, bound))
             case _, (argument,):

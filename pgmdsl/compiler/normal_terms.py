@@ -25,17 +25,29 @@ class NoProofError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An entry `name[indices]` of a parameter or of a layer's state, a size, `pi`, or a prime number under a root."""
+    """An entry `name[indices]` of a parameter or of a layer's state, a size, `pi`, or a prime number under a root.
+
+    Where it is `symmetric` the halves of its indices may be exchanged, and stand in order.
+    """
 
     name: str = field(compare=False)
     indices: tuple[str, ...] = field(compare=False)
+    symmetric: bool = field(default=False, compare=False)
     key: str = field(init=False)
     free: frozenset[str] = field(init=False, compare=False, repr=False)
     height: int = field(init=False, compare=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
-        """Make the key."""
+        """Order the halves and make the key."""
+        if self.symmetric and self.halves[0] > self.halves[1]:
+            object.__setattr__(self, "indices", sum(reversed(self.halves), ()))
         _set(self, f"{self.name}[{','.join(self.indices)}]", frozenset(self.indices))
+
+    @property
+    def halves(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The indices of a symmetric weight's two units."""
+        middle = len(self.indices) // 2
+        return self.indices[:middle], self.indices[middle:]
 
 
 @dataclass(frozen=True, slots=True)

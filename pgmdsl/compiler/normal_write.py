@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import assert_never
 
-from pgmdsl.compiler.expressions import ONE, Term, call, constant, entry, fresh_index, product, sum_over, total
+from pgmdsl.compiler.expressions import ONE, ZERO, Term, call, constant, entry, fresh_index, product, sum_over, total
 from pgmdsl.compiler.normal import Algebra
 from pgmdsl.compiler.normal_labels import renamed_factors
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, Poly, Ref, freeze
@@ -20,13 +20,14 @@ Factor = tuple[Atom, Fraction]
 class Writer:
     """Writes normal forms.
 
-    `letters` gives the usual index of each axis of a name, `order` the place of names in a product, and `taken` the
-    names that no index may have.
+    `letters` gives the usual index of each axis of a name, `order` the place of names in a product, `taken` the names
+    that no index may have, and `scalars` how scalars are written that are more than a name.
     """
 
     letters: Mapping[str, tuple[str, ...]]
     order: Mapping[str, int]
     taken: frozenset[str]
+    scalars: Mapping[str, Expression] = field(default_factory=dict)
 
     def write(self, poly: Poly, used: Iterable[str] = ()) -> Expression:
         """The formula of a polynomial; `used` are index names in force around it."""
@@ -112,14 +113,19 @@ class Writer:
     def _atom(self, atom: Atom, used: set[str]) -> Expression:
         """The atom to the power 1; an inverse is written as what it is the inverse of."""
         match atom:
+            case Ref(name, ()) if name in self.scalars:
+                return self.scalars[name]
             case Ref(name, ()):
                 return Number(name) if name.isdigit() else Name(name)
             case Ref(name, indices):
                 return entry(name, indices)
             case Delta(left, right):
-                return Conditional(ONE, Compare("==", Name(left), Name(right)), Number("0"))
+                return Conditional(ONE, Compare("==", Name(left), Name(right)), ZERO)
             case Function("inverse", argument):
                 return self.write(dict(argument), used)
+            case Function("positive" | "nonnegative" as name, argument):
+                sign = ">" if name == "positive" else ">="
+                return Conditional(ONE, Compare(sign, self.write(dict(argument), used), ZERO), ZERO)
             case Function(name, argument):
                 return call(name, self.write(dict(argument), used))
             case Exp(exponent):

@@ -33,11 +33,7 @@ class ArtifactLayer:
     counted: tuple[str, ...] = ()
     lower: float | None = None
     quadratic: bool = False
-
-    @property
-    def sigma(self) -> str | None:
-        """The parameter that is the standard deviation, where the unit type has one."""
-        return self.parameters.get("sigma")
+    sigma: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +94,8 @@ class Watched:
       couplings (the sum of W over its uses, W' on the other side, L within a layer) and D the diagonal of
       `curvature_L`. Where all units are on half lines (`lower` is a number), strict copositivity does, for which it is
       enough that D - C is positive definite after the entries of C below 0 between such units are made 0.
-    - `nonpositive`: one edge that joins natural units to natural ones or to real ones on a half line, or natural units
-      to each other: no entry of its weight is above 0 (as the sum over its uses there).
+    - `nonpositive`: two layers of which one at least is natural, the other natural or real on a half line, or one
+      natural layer with lateral edges. The sum of the weights of all `edges` has no entry above 0.
     """
 
     condition: Literal["definite", "nonpositive"]
@@ -112,9 +108,8 @@ class Artifact:
     """A compiled model. `kernels` is the text of the generated Python file; `hash` identifies source and options.
 
     `blocks` are the Gibbs blocks, in order: the layers of one block share no edge with each other, and given layers are
-    in none. `closed` are the visible layers
-    whose free energy closes (no two hidden layers share an edge), or empty. `watched` is what must hold of the weights
-    for the model to normalise: nothing, if it always does.
+    in none. `closed` are the visible layers whose free energy closes (no two hidden layers share an edge), or empty.
+    `watched` is what must hold of the weights for the model to normalise: nothing, if it always does.
     """
 
     name: str

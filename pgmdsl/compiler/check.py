@@ -8,13 +8,15 @@ from typing import TypeVar
 
 from pgmdsl.compiler.check_data import check_data
 from pgmdsl.compiler.check_edges import check_edges
-from pgmdsl.compiler.check_layers import check_layers, check_units
+from pgmdsl.compiler.check_layers import check_layers, with_counted
 from pgmdsl.compiler.check_limits import verify_limits
 from pgmdsl.compiler.check_names import MistakeError, Scope, broken_words
 from pgmdsl.compiler.check_parameters import Parameters
 from pgmdsl.compiler.check_train import check_train
+from pgmdsl.compiler.check_units import check_units
 from pgmdsl.compiler.check_values import Context
 from pgmdsl.compiler.model import Layer, Model
+from pgmdsl.compiler.normalise import check_normalises
 from pgmdsl.compiler.sizes import check_sizes
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.source import NOWHERE, Source, Span
@@ -48,7 +50,9 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     names = list(dict.fromkeys(declaration.name.name for declaration in declarations))
     joins = _all(file, EdgeDeclaration)
     edges = check_edges(joins, names, layers, scope, parameters)
+    layers = with_counted(layers, declarations, edges)
     found = parameters.resolve()
+    check_normalises(layers, edges, found, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
     _warn_alone(layers.values(), joins, scope)
     draft = Model(

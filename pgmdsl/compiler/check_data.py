@@ -1,15 +1,16 @@
-"""Data blocks: where the values of visible layers, and the cases' weights, come from."""
+"""Data blocks: where the values of visible and given layers, and the cases' weights, come from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Literal
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
-from pgmdsl.compiler.check_parameters import check_options, path_of
+from pgmdsl.compiler.check_options import check_options, path_of
 from pgmdsl.compiler.model import DataSpec, Layer
-from pgmdsl.compiler.units import UNITS
+from pgmdsl.compiler.units import Counts, Finite
 from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import Call, DataBlock, Expression, Name, Text
@@ -17,6 +18,8 @@ from pgmdsl.grammar.syntax import Call, DataBlock, Expression, Name, Text
 ENTRIES = {
     "file": 'a quoted file name, "x.npy" or "x.npz:key", relative to the model file',
     "scale": "a number that every value is multiplied by, such as 1/255",
+    "mask": "a file of the data's shape, 0 where a value is missing; NaN is missing too",
+    "length": "of documents of which counts are missing: a number, or a file with one a case",
     "bits": "resample (drawn anew at every use), sample (once, by seed), threshold(0.5), or mean (kept as they are)",
     "valid": "rows watched during training and never trained on: a fraction of the rows, or a file",
     "test": "rows for the figures at the end only: a fraction of the rows, or a file",
@@ -48,12 +51,12 @@ def _layer_of(block: DataBlock, names: Sequence[str], layers: Mapping[str, Layer
     name = block.layer.name
     if name == WEIGHTS:
         return None
-    visible = [layer.name for layer in layers.values() if layer.role == "visible"]
+    observed = [layer.name for layer in layers.values() if layer.role != "hidden"]
     if name not in names:
-        raise MistakeError.unknown(name, block.layer.span, "is not a layer", [*visible, WEIGHTS])
+        raise MistakeError.unknown(name, block.layer.span, "is not a layer", [*observed, WEIGHTS])
     layer = layers.get(name)
-    if layer is not None and layer.role != "visible":
-        help = f"data is for visible layers: {', '.join(visible)}" if visible else "data is for visible layers"
+    if layer is not None and layer.role == "hidden":
+        help = "data is for visible and given layers" + (f": {', '.join(observed)}" if observed else "")
         raise MistakeError("E080", block.layer.span, f"{name} is a {layer.role} layer, which takes no data", help)
     return layer
 
@@ -77,6 +80,10 @@ def _with_entry(spec: DataSpec, key: str, value: Expression, layer: Layer | None
         case "bits":
             bits, threshold = _bits_of(value, layer)
             return replace(spec, bits=bits, threshold=threshold)
+        case "mask":
+            return replace(spec, mask=_mask_of(value, layer))
+        case "length":
+            return replace(spec, length=_length_of(value, layer))
         case "valid":
             return replace(spec, valid=_share_of(value))
         case _:
@@ -103,8 +110,29 @@ def _number_of(node: Expression) -> float:
         raise MistakeError("E082", node.span, "this is not a number", "write a number, such as 1/255") from None
 
 
+def _mask_of(node: Expression, layer: Layer | None) -> str:
+    if layer is not None and layer.role == "given":
+        message = f"{layer.name} is given: it has no distribution to draw missing values from"
+        raise MistakeError("E082", node.span, message, f"give all values of {layer.name}, or make it visible")
+    return _file_of(node)
+
+
+def _length_of(node: Expression, layer: Layer | None) -> float | str:
+    if layer is not None and (layer.role == "given" or not isinstance(layer.unit.support, Counts)):
+        message = f"{layer.name} is a {layer.unit.name} layer, and documents of counts have a length"
+        if layer.role == "given":
+            message = f"{layer.name} is given with all its counts, whose sum is its length"
+        raise MistakeError("E082", node.span, message, "leave length out")
+    if isinstance(node, Text):
+        return _file_of(node)
+    value = _number_of(node)
+    if value < 1 or value != int(value):
+        raise MistakeError("E082", node.span, f"{value:g} is no number of words", "for example length = 100, or a file")
+    return value
+
+
 def _bits_of(node: Expression, layer: Layer | None) -> tuple[Bits, float]:
-    if layer is not None and layer.unit != UNITS["binary"]:
+    if layer is not None and layer.unit.support != Finite((Fraction(0), Fraction(1))):
         message = f"{layer.name} is a {layer.unit.name} layer, and bits are for binary ones"
         raise MistakeError("E082", node.span, message, "leave bits out")
     match node:

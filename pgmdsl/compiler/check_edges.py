@@ -1,13 +1,16 @@
-"""Edges: which layers they join, by which weight, and which kinds are not built yet."""
+"""Edges: which layers they join, by which weight, and which of them there can be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
-from pgmdsl.compiler.check_parameters import WEIGHT_START, Parameters, Use, initial_of
+from pgmdsl.compiler.check_options import Traits, weight_traits
+from pgmdsl.compiler.check_parameters import Parameters, Use
 from pgmdsl.compiler.model import Edge, Layer
-from pgmdsl.compiler.units import Real
+from pgmdsl.compiler.normalise import is_unbounded
+from pgmdsl.compiler.units import Counts
+from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.syntax import EdgeDeclaration, Identifier
 
 
@@ -30,6 +33,7 @@ def check_edges(
         with scope.recorded():
             _verify_layers(declaration, names, scope)
             _verify_built(declaration)
+            _verify_different(declaration)
             if all(layer.name in layers for layer in declaration.layers):
                 edges.append(_check_edge(declaration, weight, layers, parameters))
     _warn_repeated(edges, scope)
@@ -41,6 +45,11 @@ def weight_name(declaration: EdgeDeclaration) -> Identifier:
     if declaration.weight is not None:
         return declaration.weight.name
     return Identifier("_".join(("W", *(layer.name for layer in declaration.layers))), span=declaration.span)
+
+
+def _place(declaration: EdgeDeclaration) -> Span:
+    """From the first layer's name to the last one's."""
+    return declaration.layers[0].span.to(declaration.layers[-1].span)
 
 
 def _verify_layers(declaration: EdgeDeclaration, names: Sequence[str], scope: Scope) -> None:
@@ -59,55 +68,126 @@ def _verify_layers(declaration: EdgeDeclaration, names: Sequence[str], scope: Sc
 def _verify_built(declaration: EdgeDeclaration) -> None:
     """Raise `MistakeError` for a kind of edge that is not built yet."""
     names = [layer.name for layer in declaration.layers]
-    place = declaration.layers[0].span.to(declaration.layers[-1].span)
-    undirected = f"an undirected edge is written {names[0]} -- {names[-1]}"
     match declaration.operator:
         case "->" | "<-":
-            raise MistakeError("E900", place, "directed edges are not built yet", undirected)
+            help = f"an undirected edge is written {names[0]} -- {names[-1]}"
+            raise MistakeError("E900", _place(declaration), "directed edges are not built yet", help)
         case "~>":
             help = "leave it out: the hidden layers of an undirected model need no recognition weights"
-            raise MistakeError("E901", place, "recognition edges are not built yet", help)
-        case "*":
-            raise MistakeError(
-                "E903", place, "multiplicative edges are not built yet", "join the layers in pairs with --"
-            )
-    if len(set(names)) < len(names):
-        message = f"lateral edges, inside the layer {names[0]}, are not built yet"
-        raise MistakeError("E904", place, message, "join two different layers")
+            raise MistakeError("E901", _place(declaration), "recognition edges are not built yet", help)
+
+
+def _verify_different(declaration: EdgeDeclaration) -> None:
+    """Raise `MistakeError` for a multiplicative edge with a layer twice."""
+    seen: set[str] = set()
+    for layer in declaration.layers:
+        if layer.name in seen and declaration.operator == "*":
+            message = f"{layer.name} stands twice in this multiplicative edge, which joins different layers"
+            help = f"an edge within a layer joins its units in pairs: {layer.name} -- {layer.name}"
+            raise MistakeError("E085", layer.span, message, help)
+        seen.add(layer.name)
 
 
 def _check_edge(
     declaration: EdgeDeclaration, weight: Identifier, layers: Mapping[str, Layer], parameters: Parameters
 ) -> Edge:
-    lower, upper = (layers[layer.name] for layer in declaration.layers)
+    members = tuple(layers[layer.name] for layer in declaration.layers)
+    names = tuple(layer.name for layer in members)
     clause = declaration.weight
     transposed = clause is not None and clause.transposed
-    if transposed:
-        lower, upper = upper, lower
+    pair = len(members) == 2 and members[0] is not members[1]
+    if transposed and pair:
+        members, names = members[::-1], names[::-1]
     options = clause.options if clause else ()
-    initial, fixed = initial_of("weight", options, WEIGHT_START, False, parameters.scope)
-    parameters.add(Use("weight", weight, (lower, upper), initial, fixed, options, transposed))
-    if isinstance(lower.unit.support, Real) and isinstance(upper.unit.support, Real):
-        first, second = declaration.layers
-        raise MistakeError(
-            "E908",
-            first.span.to(second.span),
-            f"{first.name} and {second.name} are both gaussian: an edge between them is not built yet, because the "
-            "model may not normalise (the joint precision must be positive definite, which weights can break)",
-            f"make one of them binary, spin or softmax: {second.name} : binary[...]",
+    traits = weight_traits(options, parameters.scope)
+    parameters.add(Use("weight", weight, members, traits, options, transposed and pair))
+    if transposed and not pair:
+        raise _meaningless_prime(weight, members)
+    _verify_modelled(declaration, members)
+    _verify_counts(declaration, members)
+    _verify_mask(weight, members, traits)
+    return Edge(names, weight.name, declaration.span)
+
+
+def _meaningless_prime(weight: Identifier, members: Sequence[Layer]) -> MistakeError:
+    name = weight.name
+    if len(members) == 2:
+        message = (
+            f"{name} is the weight of an edge within {members[0].name}: it is symmetric, and a prime changes nothing"
         )
-    return Edge((lower.name, upper.name), weight.name, declaration.span)
+        return MistakeError("E081", weight.span, message, f"write {name}, without the prime")
+    message = f"a prime reverses the two layers of a weight, and {name} has {len(members)}"
+    help = f"write {name} without it, and the layers of this edge in the order of the axes of {name}"
+    return MistakeError("E081", weight.span, message, help)
+
+
+def _verify_modelled(declaration: EdgeDeclaration, members: Sequence[Layer]) -> None:
+    """Raise `MistakeError` for an edge of given layers alone."""
+    if any(layer.role != "given" for layer in members):
+        return
+    names = list(dict.fromkeys(layer.name for layer in members))
+    given = f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
+    message = f"{given} given: this edge would add a constant to the energy, and nothing could be learned from it"
+    help = "leave it out, or join a visible or hidden layer to them"
+    raise MistakeError("E048", _place(declaration), message, help)
+
+
+def _verify_counts(declaration: EdgeDeclaration, members: Sequence[Layer]) -> None:
+    """Raise `MistakeError` for a lateral edge on a count layer, or one that joins it to unbounded units."""
+    counts = next((layer for layer in members if isinstance(layer.unit.support, Counts)), None)
+    if counts is None:
+        return
+    if len({layer.name for layer in members}) < len(members):
+        message = (
+            f"{counts.name} is a layer of counts, whose words are independent given the other layers: an edge within "
+            "it would make every word depend on all others of its document"
+        )
+        help = "join it to a hidden layer, which makes words dependent"
+        raise MistakeError("E088", _place(declaration), message, help)
+    for layer in members:
+        if is_unbounded(layer):
+            message = (
+                f"{counts.name} is a layer of counts, which multiplies the bias of {layer.name} by the length of each "
+                f"document, and for unbounded units such as {layer.unit.name} this is not a field any more"
+            )
+            help = f"make {layer.name} binary, spin, softmax or binomial"
+            raise MistakeError("E088", _place(declaration), message, help)
+
+
+def _verify_mask(weight: Identifier, members: Sequence[Layer], traits: Traits) -> None:
+    """Raise `MistakeError` for a local mask between layers that have no grids to compare."""
+    if traits.mask is None or traits.mask.kind != "local":
+        return
+    place, help = weight.span, 'mask = "m.npy" names any entries'
+    if len(members) > 2:
+        message = f"a local mask is of two layers, and {weight.name} has {len(members)}"
+        raise MistakeError("E098", place, message, help)
+    grids = [layer.dims[:-1] if layer.unit.states_axis else layer.dims for layer in members]
+    for layer, grid in zip(members, grids, strict=True):
+        if not grid:
+            message = f"{layer.name} is a single site of {layer.dims[-1]} states, so nothing in it is local"
+            raise MistakeError("E098", place, message, help)
+    if len(grids[0]) != len(grids[1]):
+        first, second = (
+            f"{layer.name} is a grid of {_axes(len(grid))}" for layer, grid in zip(members, grids, strict=True)
+        )
+        message = f"{first} and {second}: which of their units are near each other is not defined"
+        help = "give both layers as many axes, for example binary[28, 28] and binary[14, 14]"
+        raise MistakeError("E098", place, message, help)
+
+
+def _axes(count: int) -> str:
+    return "1 axis" if count == 1 else f"{count} axes"
 
 
 def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[tuple[str, ...], str]] = set()
     for edge in edges:
-        first, second = edge.layers
-        if (first, second, edge.weight) in seen:
+        if (edge.layers, edge.weight) in seen:
             scope.diagnostics.warn(
                 "W002",
                 edge.span,
                 f"this edge with {edge.weight} stands twice, so its energy counts twice",
                 "leave one out, or give it a weight of its own",
             )
-        seen.add((first, second, edge.weight))
+        seen.add((edge.layers, edge.weight))

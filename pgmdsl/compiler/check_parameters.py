@@ -1,39 +1,41 @@
-"""Parameters: every use of a weight's, bias's or sigma's name gathered, and one parameter made of each name."""
+"""Parameters: every use of a weight's, bias's or unit parameter's name gathered, and one parameter made of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
-from pgmdsl.compiler.model import Initial, Layer, Parameter, Size
+from pgmdsl.compiler.check_options import Traits
+from pgmdsl.compiler.model import Layer, Parameter, Size
 from pgmdsl.compiler.sizes import Values, show_axes
-from pgmdsl.compiler.values import evaluate
-from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.grammar.syntax import Call, Expression, Identifier, Name, Negate, Number, Option, Text
+from pgmdsl.grammar.syntax import Identifier, Option
 
 Kind = Literal["weight", "bias", "unit"]
-
-WEIGHT_START = Initial("normal", 0.01)
-PLANNED_OPTIONS = {"weight": ("decay", "l1", "max_norm", "mask"), "bias": ("scale",), "unit": ()}
-_OPTIONS = ("init", "fixed")
+_NOUNS = {"weight": "weight", "bias": "bias", "unit": "parameter of a layer's units"}
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One place where a parameter stands: its name, the layers whose axes it has there, its options.
+    """One place where a parameter stands: its name, the layers whose axes it has there, what its options say.
 
-    `reversed` for `W'`: the layers are then those of the unprimed weight. `where` says what needs the shape.
+    `options` are those that belong to the parameter and not to the place. `reversed` for `W'`: the layers are then
+    those of the unprimed weight. A lateral edge has its layer twice.
     """
 
     kind: Kind
     name: Identifier
     layers: tuple[Layer, ...]
-    initial: Initial
-    fixed: bool = False
+    traits: Traits
     options: tuple[Option, ...] = ()
     reversed: bool = False
+    positive: bool = False
+
+    @property
+    def lateral(self) -> bool:
+        """Whether it is the use of a weight within a layer."""
+        return self.kind == "weight" and len({layer.name for layer in self.layers}) < len(self.layers)
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Parameters:
     def _resolve_one(self, uses: list[Use]) -> Parameter:
         first = next((use for use in uses if not use.reversed), None)
         name = uses[0].name
-        self.scope.verify_free(name.name, name.span, uses[0].kind)
+        self.scope.verify_free(name.name, name.span, _NOUNS[uses[0].kind])
         if first is None:
             lower, upper = uses[0].layers
             raise MistakeError(
@@ -85,45 +87,67 @@ class Parameters:
                     "a parameter is one, wherever it stands: state its options once",
                 )
             )
-        start = stated[0] if stated else first
-        shape = tuple(dim for layer in first.layers for dim in layer.dims)
-        layers = tuple(layer.name for layer in first.layers)
+        traits = stated[0].traits if stated else first.traits
         return Parameter(
             name=name.name,
             kind=first.kind,
-            layers=layers,
-            shape=shape,
-            initial=start.initial,
-            fixed=start.fixed,
+            layers=tuple(layer.name for layer in first.layers),
+            shape=tuple(dim for layer in first.layers for dim in layer.dims),
+            initial=traits.initial,
+            fixed=traits.fixed,
             span=first.name.span,
-            positive=first.kind == "unit",
+            positive=first.positive,
+            symmetric=first.lateral,
+            mask=traits.mask,
+            decay=traits.decay,
+            l1=traits.l1,
+            max_norm=traits.max_norm,
         )
 
     def _verify_same(self, first: Use, use: Use) -> None:
+        """Raise `MistakeError` where a name stands for two kinds of parameter, or for two shapes."""
         name = use.name.name
         if use.kind != first.kind:
             raise MistakeError(
                 "E012",
                 use.name.span,
-                f"{name} is the name of a {first.kind} and of a {use.kind}",
+                f"{name} is the name of a {_NOUNS[first.kind]} and of a {_NOUNS[use.kind]}",
                 "a name used again is one parameter, so give this one a name of its own",
             )
-        if _axes(use.layers) == _axes(first.layers):
-            return
+        own = f"give this edge a weight of its own, for example {self._free_name(name)}"
+        if use.lateral != first.lateral:
+            inside, between = (use, first) if use.lateral else (first, use)
+            message = (
+                f"{name} stands within {inside.layers[0].name} and between "
+                f"{' and '.join(layer.name for layer in between.layers)}: within a layer a weight is symmetric with "
+                "zero diagonal, and between layers it is not"
+            )
+            raise MistakeError("E087", use.name.span, message, own)
+        if _axes(use.layers) != _axes(first.layers):
+            raise self._other_shape(first, use)
+        if use.lateral and use.layers[0].unit.states_axis != first.layers[0].unit.states_axis:
+            message = (
+                f"{name} stands within {first.layers[0].name} and within {use.layers[0].name}, of which only one has "
+                "states of a site as its last axis, whose blocks of a lateral weight are zero"
+            )
+            raise MistakeError("E087", use.name.span, message, own)
+
+    def _other_shape(self, first: Use, use: Use) -> MistakeError:
+        name = use.name.name
         needs = "this edge needs" if use.kind == "weight" else f"{use.layers[0].name} needs"
         values = None if _show(first, self.values) == _show(use, self.values) else self.values
         what = "this edge" if use.kind == "weight" else use.layers[0].name
-        noun = "weight" if use.kind == "weight" else "bias"
-        raise MistakeError(
+        return MistakeError(
             "E013",
             use.name.span,
             f"{name} has shape {_names(first)} = {_show(first, values)}, but {needs} "
             f"{_names(use)} = {_show(use, values)}",
-            self._mend(first, use) or f"give {what} a {noun} of its own, for example {self._free_name(name)}",
+            self._mend(first, use) or f"give {what} a {use.kind} of its own, for example {self._free_name(name)}",
         )
 
     def _mend(self, first: Use, use: Use) -> str | None:
-        if use.kind == "weight" and _axes(use.layers[::-1]) == _axes(first.layers):
+        pair = use.kind == "weight" and len(use.layers) == len(first.layers) == 2
+        if pair and _axes(use.layers[::-1]) == _axes(first.layers):
             name = use.name.name
             return f"its layers are reversed here: write {name}" + ("" if use.reversed else "'")
         return None
@@ -144,96 +168,3 @@ def _names(use: Use) -> str:
 
 def _show(use: Use, values: Values | None) -> str:
     return show_axes(use.layers, values)
-
-
-# --- options ----------------------------------------------------------------------------------------------
-
-
-def initial_of(
-    kind: Kind, options: Sequence[Option], default: Initial, from_data: bool, scope: Scope
-) -> tuple[Initial, bool]:
-    """How a parameter with these options starts, and whether it stays so; every mistake in them is reported.
-
-    `from_data` where `init = data` has a meaning: the bias of a visible layer.
-    """
-    found = default, False
-    stated = check_options(options, (*_OPTIONS, *PLANNED_OPTIONS[kind]), kind, scope)
-    for key, option in stated.items():
-        with scope.recorded():
-            if key in PLANNED_OPTIONS[kind]:
-                message = f"the {kind} option {key} is not built yet"
-                raise MistakeError("E909", option.key.span, message, _planned_help(key))
-            found = (_fixed(option.value), True) if key == "fixed" else (_start(kind, option.value, from_data), False)
-    if stated.keys() >= set(_OPTIONS):
-        help = f"leave out init, or fixed, of this {kind}"
-        scope.record(MistakeError("E043", stated["init"].span, "a fixed parameter stays as it is fixed", help))
-    return found
-
-
-def check_options(options: Sequence[Option], known: Sequence[str], what: str, scope: Scope) -> dict[str, Option]:
-    """The options by key; one that `what` does not have, or that stands twice, is reported."""
-    found: dict[str, Option] = {}
-    for option in options:
-        key = option.key.name
-        if key not in known:
-            help = suggest(key, [*known]) or (
-                f"it takes {', '.join(known)}" if known else "leave it out: it takes none"
-            )
-            scope.record(MistakeError("E042", option.key.span, f"{key} is not an option of a {what}", help))
-        elif key in found:
-            scope.record(MistakeError("E056", option.key.span, f"{key} is given twice", "keep one of them"))
-        else:
-            found[key] = option
-    return found
-
-
-def constant_of(node: Expression, what: str) -> float:
-    """The value of a constant expression of numbers. Raises `MistakeError` for anything else."""
-    try:
-        return evaluate(node, {})
-    except Error:
-        raise MistakeError("E043", node.span, f"{what} is not a number", "write a number, such as 0.5") from None
-
-
-def path_of(node: Text, code: str = "E043") -> str:
-    """The path in a quoted file name. Raises `MistakeError`, with this code, if there is none."""
-    if not node.value.strip() or "\0" in node.value:
-        raise MistakeError(code, node.span, "this file name is empty or has a null character", 'for example "w.npy"')
-    return node.value
-
-
-def _planned_help(key: str) -> str:
-    if key == "decay":
-        return "decay in a train block applies to all weights"
-    return "leave it out"
-
-
-def _fixed(node: Expression) -> Initial:
-    if isinstance(node, Text):
-        return Initial("file", text=path_of(node))
-    if isinstance(node, Name | Call):
-        raise MistakeError("E043", node.span, "fixed takes a number or a quoted file name", "for example fixed = 0")
-    return Initial("constant", constant_of(node, "fixed"))
-
-
-def _start(kind: Kind, node: Expression, from_data: bool) -> Initial:
-    match node:
-        case Text():
-            raise MistakeError(
-                "E909",
-                node.span,
-                f"starting a {kind} from a file is not built yet",
-                'fixed = "FILE" reads one and keeps it; a run can start from another run',
-            )
-        case Name("data") if from_data:
-            return Initial("data")
-        case Call("normal", (Number() | Negate() as sd,)):
-            value = constant_of(sd, "the standard deviation")
-            if value < 0:
-                raise MistakeError("E043", sd.span, "a standard deviation is not negative", "for example normal(0.01)")
-            return Initial("normal", value)
-        case Name() | Call():
-            forms = "a number or normal(SD)" + (", or data" if from_data else "")
-            raise MistakeError("E043", node.span, f"init takes {forms}", "for example init = normal(0.01)")
-        case _:
-            return Initial("constant", constant_of(node, "init"))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
 from pgmdsl.compiler.check_values import Context
-from pgmdsl.compiler.graph import closed_visible, greedy_stages, legal_phases, untrained_by_greedy
+from pgmdsl.compiler.graph import greedy_stages, legal_phases, untrained_by_greedy
 from pgmdsl.compiler.model import Model, PhaseSpec
-from pgmdsl.compiler.settings import PHASES, PLANNED_PHASES, PLANNED_SETTINGS, settings_of
+from pgmdsl.compiler.settings import (
+    ADAPTIVE,
+    PERSISTENT,
+    PHASES,
+    PLANNED_PHASES,
+    PLANNED_SETTINGS,
+    method_name,
+    settings_of,
+)
 from pgmdsl.grammar.diagnostics import suggest
 from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.syntax import Expression, Name, Option, Phase, TrainBlock
@@ -44,7 +52,9 @@ def check_train(
             stated = _check_entries(phase.entries, (kind,), context, scope)
             if model is not None:
                 target = _target_of(phase, model)
-                found.append(PhaseSpec(kind, target, _merged(kind, defaults, stated, model)))
+                merged = _merged(kind, defaults, stated, model)
+                found.append(PhaseSpec(kind, target, merged))
+                _verify_together(merged, stated, model)
                 _warn_unreached(phase, model, scope)
     return tuple(found)
 
@@ -131,16 +141,44 @@ def _merged(
     """A phase's settings: its own, else the train block's, else the table's."""
     if set(_LENGTHS) & stated.keys():
         defaults = {key: value for key, value in defaults.items() if key not in _LENGTHS}
-    deep = not closed_visible(model)
+    chosen = {**defaults, **stated}
     merged: dict[str, Expression] = {}
     for name, setting in settings_of(kind).items():
-        default = setting.deep if deep and setting.deep is not None else setting.default
-        value = stated.get(name, defaults.get(name, default))
+        value = chosen.get(name, setting.default_in(model, chosen))
         if value is not None:
             merged[name] = value
     if "updates" in merged:
         merged.pop("epochs")
     return merged
+
+
+def _verify_together(settings: Mapping[str, Expression], chosen: Mapping[str, Expression], model: Model) -> None:
+    """Raise `MistakeError` for a setting that the model, or another setting, leaves nothing to do.
+
+    `settings` are those of the phase, `chosen` those of them that the phase itself states.
+    """
+    negative, objective = settings["negative"], settings.get("objective")
+    roles = {layer.role: layer.name for layer in reversed([*model.layers.values()])}
+    if method_name(negative) in PERSISTENT and "given" in roles:
+        message = (
+            f"{roles['given']} is given, so the model is another one for each case, and {method_name(negative)} keeps "
+            "its chains from case to case"
+        )
+        raise MistakeError("E058", negative.span, message, "write negative = cd(1), or gibbs(10) for fresh chains")
+    if objective == Name("pseudolikelihood"):
+        if "hidden" in roles:
+            message = f"{roles['hidden']} is hidden, and the pseudo-likelihood needs all layers observed"
+            raise MistakeError("E058", objective.span, message, "leave objective out: the default is likelihood")
+        for key in ("positive", "negative"):
+            if key in chosen:
+                message = f"the pseudo-likelihood has no {key} phase"
+                raise MistakeError("E058", chosen[key].span, message, f"leave {key} out")
+    if "sparsity" in chosen and "hidden" not in roles:
+        message = "sparsity is of hidden units, and this model has none"
+        raise MistakeError("E058", chosen["sparsity"].span, message, "leave it out")
+    if "momentum" in chosen and method_name(settings["optimiser"]) in ADAPTIVE:
+        message = f"{method_name(settings['optimiser'])} has no momentum of this kind"
+        raise MistakeError("E058", chosen["momentum"].span, message, "leave momentum out, or write optimiser = sgd")
 
 
 def _warn_unreached(phase: Phase, model: Model, scope: Scope) -> None:
@@ -149,6 +187,6 @@ def _warn_unreached(phase: Phase, model: Model, scope: Scope) -> None:
         scope.diagnostics.warn(
             "W003",
             phase.kind.span,
-            f"greedy pretraining does not train {', '.join(unreached)}: no stage has both layers of the edge",
+            f"greedy pretraining does not train {', '.join(unreached)}: no stage has all layers of the edge",
             "the earlier layer in the file is the lower: declare visible layers before the hidden layers they join",
         )

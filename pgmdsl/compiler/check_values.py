@@ -1,14 +1,14 @@
-"""Forms of settings: value expressions, whole numbers, switches, names of parameters, methods with arguments."""
+"""Forms of settings: value expressions, whole numbers, choices, names of parameters, methods with arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgmdsl.compiler.check_names import MistakeError
 from pgmdsl.compiler.sizes import Values
 from pgmdsl.compiler.values import FUNCTIONS, evaluate
-from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.grammar.syntax import (
     Binary,
     Call,
@@ -62,21 +62,27 @@ def schedule(low: float, high: float, what: str) -> Form:
     return verify
 
 
-def constant(low: float, high: float, what: str) -> Form:
-    """A constant in [low, high)."""
+def constant(low: float, high: float, what: str, above: bool = False) -> Form:
+    """A constant in [low, high); in (low, high) where it must be above `low`."""
 
     def verify(node: Expression, context: Context) -> None:
         value = _value_at(node, context, {})
-        if value is not None and not low <= value < high:
+        if value is not None and not (low <= value < high and (value > low or not above)):
             raise MistakeError("E052", node.span, f"this is {value:g}", what)
 
     return verify
 
 
-def verify_switch(node: Expression, context: Context) -> None:
-    """`on` or `off`."""
-    if not isinstance(node, Name) or node.name not in ("on", "off"):
-        raise MistakeError("E052", node.span, "this is either on or off")
+def choice(*words: str) -> Form:
+    """One of these words."""
+    listed = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def verify(node: Expression, context: Context) -> None:
+        if not isinstance(node, Name) or node.name not in words:
+            near = suggest(node.name, list(words)) if isinstance(node, Name) else None
+            raise MistakeError("E052", node.span, f"this is one of {listed}", near)
+
+    return verify
 
 
 def verify_parameters(node: Expression, context: Context) -> None:
@@ -90,27 +96,36 @@ def verify_parameters(node: Expression, context: Context) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One form of a method: its arguments by position and by keyword, all whole numbers; `extra` names allowed last."""
+    """A method: its arguments by position and by keyword, each with its form; `extra` are names allowed last."""
 
-    positional: int
-    keywords: tuple[str, ...] = ()
+    positional: tuple[Form, ...] = ()
+    keywords: Mapping[str, Form] = field(default_factory=dict)
     example: str = ""
     extra: tuple[str, ...] = ()
 
 
-def method(methods: Mapping[str, Method], planned: tuple[str, ...] = ()) -> Form:
-    """A name or call among `methods`; those in `planned` are not built yet."""
+def method(methods: Mapping[str, Method]) -> Form:
+    """A name or call among `methods`."""
 
     def verify(node: Expression, context: Context) -> None:
         name = node.name if isinstance(node, Name) else node.function if isinstance(node, Call) else None
-        forms = ", ".join(m.example for m in methods.values())
-        if name in planned:
-            raise MistakeError("E912", node.span, f"{name} is not built yet", f"use one of {forms}")
         if name is None or name not in methods:
-            raise MistakeError(
-                "E052", node.span, "this is not one of the forms that are possible here", f"use one of {forms}"
-            )
+            forms = ", ".join(m.example for m in methods.values())
+            near = suggest(name, list(methods)) if name is not None else None
+            message = "this is not one of the forms that are possible here"
+            raise MistakeError("E052", node.span, message, near or f"use one of {forms}")
         _verify_arguments(node, methods[name], context)
+
+    return verify
+
+
+def either(value: Form, methods: Mapping[str, Method]) -> Form:
+    """One of `methods` as a call, else a value of the other form."""
+    called = method(methods)
+
+    def verify(node: Expression, context: Context) -> None:
+        known = isinstance(node, Call) and node.function in methods
+        (called if known else value)(node, context)
 
     return verify
 
@@ -119,8 +134,9 @@ def _verify_arguments(node: Expression, method: Method, context: Context) -> Non
     arguments = node.arguments if isinstance(node, Call) else ()
     plain = [a for a in arguments if not isinstance(a, Compare)]
     named = [a for a in arguments if isinstance(a, Compare)]
-    extra = plain[method.positional :]
-    wrong = len(plain) < method.positional or len(extra) > bool(method.extra)
+    count = len(method.positional)
+    extra = plain[count:]
+    wrong = len(plain) < count or len(extra) > bool(method.extra)
     wrong |= isinstance(node, Call) and (not arguments or node.given is not None or node.generator is not None)
     if wrong or any(not isinstance(a, Name) or a.name not in method.extra for a in extra):
         raise MistakeError("E052", node.span, "this form has other arguments", f"write it as {method.example}")
@@ -128,11 +144,13 @@ def _verify_arguments(node: Expression, method: Method, context: Context) -> Non
     for event in named:
         key = event.left.name if isinstance(event.left, Name) and event.op == "=" else None
         if key is None or key not in method.keywords or key in seen:
-            raise MistakeError("E052", event.span, "this argument is not understood", f"write it as {method.example}")
+            near = suggest(key, list(method.keywords)) if key is not None and key not in seen else None
+            help = near or f"write it as {method.example}"
+            raise MistakeError("E052", event.span, "this argument is not understood", help)
         seen.add(key)
-        verify_whole(event.right, context)
-    for argument in plain[: method.positional]:
-        verify_whole(argument, context)
+        method.keywords[key](event.right, context)
+    for form, argument in zip(method.positional, plain, strict=False):
+        form(argument, context)
 
 
 def _verify_names(node: Expression, known: tuple[str, ...]) -> None:

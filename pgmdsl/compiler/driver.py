@@ -15,6 +15,7 @@ from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
 from pgmdsl.compiler.model import Layer, Model, Parameter
+from pgmdsl.compiler.normalise import watched_groups
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
@@ -82,6 +83,7 @@ def compile_source(
         data=model.data,
         phases=model.phases,
         kernels=emit_kernels(plan),
+        watched=watched_groups(model.layers, model.edges),
     )
     return Compiled(model, derivation, plan, artifact, warnings)
 

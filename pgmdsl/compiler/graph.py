@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pgmdsl.compiler.artifact import GreedyStage
@@ -18,7 +19,9 @@ _STRATEGIES = ("DSATUR", "smallest_last", "largest_first", "connected_sequential
 def layer_graph(model: Model) -> networkx.Graph:
     """The layers as nodes (`role`, `unit`, `dims` as text), in file order, and an edge where weights join two.
 
-    An edge's `weight` names its weights, separated by commas.
+    An edge's `weight` names its weights, separated by commas; a lateral edge is a loop. A multiplicative edge is a node
+    of role `product` with an edge to each of its layers; its name is that of its weight, with a number from the second
+    use on.
     """
     import networkx
 
@@ -26,6 +29,12 @@ def layer_graph(model: Model) -> networkx.Graph:
     for layer in model.layers.values():
         graph.add_node(layer.name, role=layer.role, unit=layer.unit.name, dims=", ".join(str(d) for d in layer.dims))
     for edge in model.edges:
+        if len(edge.layers) > 2:
+            again = sum(name == edge.weight or name.startswith(f"{edge.weight} ") for name in graph)
+            product = f"{edge.weight} {again + 1}" if again else edge.weight
+            graph.add_node(product, role="product")
+            graph.add_edges_from(((product, name) for name in edge.layers), weight=edge.weight)
+            continue
         first, second = edge.layers
         before = graph.get_edge_data(first, second, default={}).get("weight")
         graph.add_edge(first, second, weight=f"{before}, {edge.weight}" if before else edge.weight)
@@ -35,17 +44,18 @@ def layer_graph(model: Model) -> networkx.Graph:
 def gibbs_blocks(model: Model) -> tuple[tuple[str, ...], ...]:
     """The layers in blocks whose members share no edge, so that a block is sampled at once given the others.
 
-    Two blocks if the graph has no odd cycle, else as few as the best of several greedy colourings has. The block
-    that holds the lowest visible layer comes last, so that a sweep from data first samples what touches the data
-    (odd layers of a chain before even ones). The same model always has the same blocks.
+    Given layers are in none. Two blocks if the graph has no odd cycle, else as few as the best of several greedy
+    colourings has. The block that holds the lowest visible layer comes last, so that a sweep from data first samples
+    what touches the data (odd layers of a chain before even ones). The same model always has the same blocks.
     """
     import networkx
 
-    names = list(model.layers)
+    names = [layer.name for layer in model.layers.values() if layer.role != "given"]
     number = {name: i for i, name in enumerate(names)}
     graph = networkx.Graph()
     graph.add_nodes_from(range(len(names)))
-    graph.add_edges_from(sorted((number[e.layers[0]], number[e.layers[1]]) for e in model.edges))
+    joined = (sorted({number[name] for name in edge.layers if name in number}) for edge in model.edges)
+    graph.add_edges_from(sorted(pair for members in joined for pair in combinations(members, 2)))
     visible = [number[layer.name] for layer in model.layers.values() if layer.role == "visible"]
     if networkx.is_bipartite(graph):
         colour = _two_colours(graph, visible)
@@ -77,9 +87,9 @@ def _two_colours(graph: Any, visible: Iterable[int]) -> dict[int, int]:
 
 
 def closed_visible(model: Model) -> tuple[str, ...]:
-    """The visible layers if no two hidden layers share an edge, so that all hidden units sum out at once; else ()."""
+    """The visible layers if no two hidden units share an edge, so that all hidden units sum out at once; else ()."""
     hidden = {layer.name for layer in model.layers.values() if layer.role == "hidden"}
-    if any(set(edge.layers) <= hidden for edge in model.edges):
+    if any(sum(name in hidden for name in edge.layers) > 1 for edge in model.edges):
         return ()
     return tuple(layer.name for layer in model.layers.values() if layer.role == "visible")
 
@@ -87,31 +97,37 @@ def closed_visible(model: Model) -> tuple[str, ...]:
 def greedy_stages(model: Model) -> tuple[GreedyStage, ...]:
     """The restricted machines of greedy pretraining, bottom up: each hidden layer with its lower neighbours.
 
-    Lower is earlier in the file; a hidden lower neighbour that has no stage of its own is left out, as no pass from
-    the data reaches it, and a hidden layer that then has none has no stage. The input of a layer is doubled within its
-    stage where it will also have input from its other side once composed: the upper layer if it has neighbours above,
-    a hidden lower layer since it has neighbours below.
+    Lower is earlier in the file, and every given layer is lower. A layer is fed if a pass from the data reaches it:
+    visible and given ones, and hidden ones that have a stage. A stage holds the edges of its hidden layer whose other
+    layers are lower and fed (of a multiplicative edge all of them), and those among these layers, lateral ones
+    included; without an edge to a layer that is not given, there is no stage. The input of a layer is doubled within
+    its stage where it will also have input from its other side once composed: the upper layer if it has neighbours
+    above, a hidden lower layer since it has neighbours below.
 
     Source: Salakhutdinov and Hinton (2009), section 3.1, eqs. 15-16; with both layers of an intermediate stage
     doubled, which is an ordinary machine whose weights are halved on composing.
     """
-    order = {name: i for i, name in enumerate(model.layers)}
-    fed = {layer.name for layer in model.layers.values() if layer.role == "visible"}
+    order = {name: -1 if layer.role == "given" else i for i, (name, layer) in enumerate(model.layers.items())}
+    fed = {layer.name for layer in model.layers.values() if layer.role != "hidden"}
     stages = []
-    for layer in model.layers.values():
-        near = model.neighbours(layer.name)
-        below = tuple(name for name in near if order[name] < order[layer.name] and name in fed)
-        if layer.role != "hidden" or not below:
+    for upper, layer in model.layers.items():
+        if layer.role != "hidden":
             continue
-        fed.add(layer.name)
-        above = any(order[name] > order[layer.name] for name in near)
+        lower = {name for name in fed if order[name] < order[upper]}
+        others = [set(edge.layers) - {upper} for edge in model.edges if upper in edge.layers and not edge.lateral]
+        reached = {name for names in others if names <= lower for name in names}
+        if all(model.layers[name].role == "given" for name in reached):
+            continue
+        fed.add(upper)
+        above = any(order[name] > order[upper] for name in model.neighbours(upper))
+        below = tuple(name for name in model.layers if name in reached)
         scale = {name: 2.0 if model.layers[name].role == "hidden" else 1.0 for name in below}
-        stages.append(GreedyStage(layer.name, below, {**scale, layer.name: 2.0 if above else 1.0}))
+        stages.append(GreedyStage(upper, below, {**scale, upper: 2.0 if above else 1.0}))
     return tuple(stages)
 
 
 def untrained_by_greedy(model: Model) -> tuple[str, ...]:
-    """The weights that no greedy stage trains: those of edges with no stage that holds both layers."""
+    """The weights that no greedy stage trains: those of edges of which no stage holds all layers."""
     stages = [{stage.upper, *stage.lower} for stage in greedy_stages(model)]
     reached = {e.weight for e in model.edges if any(set(e.layers) <= stage for stage in stages)}
     return tuple(dict.fromkeys(edge.weight for edge in model.edges if edge.weight not in reached))
@@ -124,5 +140,5 @@ def legal_phases(model: Model) -> Mapping[str, str | None]:
     if not hidden:
         reason = "the model has no hidden layer"
     elif not greedy_stages(model):
-        reason = "no hidden layer joins a visible layer that is declared before it"
+        reason = "no edge joins a hidden layer to visible layers that are declared before it"
     return {"greedy": reason, "fit": None}

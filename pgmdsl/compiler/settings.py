@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pgmdsl.compiler.check_values import (
     Form,
     Method,
+    choice,
     constant,
+    either,
     method,
     schedule,
     verify_parameters,
-    verify_switch,
     verify_whole,
 )
+from pgmdsl.compiler.graph import closed_visible
+from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.units import Counts, Naturals, Real
 from pgmdsl.grammar.syntax import Call, Expression, Name, Number
 
 PHASES = ("greedy", "fit")
 PLANNED_PHASES = {"wake_sleep": "E910", "finetune": "E911"}
-PLANNED_SETTINGS = ("l1", "max_norm", "clip", "sparsity", "optimiser", "objective", "pass", "start")
+PLANNED_SETTINGS = ("pass", "start")
+ADAPTIVE = ("adam", "rmsprop")
+PERSISTENT = ("pcd", "tempering")
+
+Settings = Mapping[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Models, or phases with other settings, in which a setting has another default; `text` says which."""
+
+    text: str
+    holds: Callable[[Model, Settings], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,7 @@ class Setting:
     """One key of a phase.
 
     `form` is what may stand after the `=`. `default` holds without the key; with None the key then has no effect.
-    `deep` is the default of models in which hidden layers share an edge, where that is another one.
+    `otherwise` are the cases in which another default holds, of which the first counts.
     """
 
     name: str
@@ -35,30 +52,70 @@ class Setting:
     meaning: str
     verify: Form
     default: Expression | None = None
-    deep: Expression | None = None
+    otherwise: tuple[tuple[Case, Expression], ...] = ()
+
+    def default_in(self, model: Model, stated: Settings) -> Expression | None:
+        """The default for a model and a phase in which these settings are stated."""
+        return next((value for case, value in self.otherwise if case.holds(model, stated)), self.default)
+
+
+def method_name(node: Expression | None) -> str | None:
+    """The name of a method: `pcd` of `pcd(5, chains = 100)`, `adam` of `adam`."""
+    return node.name if isinstance(node, Name) else node.function if isinstance(node, Call) else None
+
+
+def _has(model: Model, *supports: type) -> bool:
+    return any(isinstance(layer.unit.support, supports) for layer in model.layers.values())
+
+
+_JOINED = Case("where hidden layers are joined", lambda model, _: not closed_visible(model))
+_GIVEN = Case("with given layers", lambda model, _: any(x.role == "given" for x in model.layers.values()))
+_ADAPTIVE = Case("with adam or rmsprop", lambda _, stated: method_name(stated.get("optimiser")) in ADAPTIVE)
+_UNBOUNDED = Case("with a layer of real units or counts", lambda model, _: _has(model, Real, Naturals, Counts))
 
 
 def _call(function: str, number: str) -> Call:
     return Call(function, (Number(number),))
 
 
-_EXACT = Method(0, example="exact")
+_INFINITY = float("inf")
+_SHARE = constant(0, 1, "a share is at least 0 and less than 1")
+_POSITIVE_NUMBER = constant(0, _INFINITY, "this is a number greater than 0", above=True)
+
+_EXACT = Method(example="exact")
+_CHAINS = {"chains": verify_whole}
 _POSITIVE = {
     "exact": _EXACT,
-    "mean_field": Method(1, example="mean_field(10)"),
-    "gibbs": Method(1, example="gibbs(10)"),
+    "mean_field": Method((verify_whole,), example="mean_field(10)"),
+    "gibbs": Method((verify_whole,), example="gibbs(10)"),
 }
 _NEGATIVE = {
-    "cd": Method(1, example="cd(1)"),
-    "pcd": Method(1, ("chains",), example="pcd(1, chains = 100)"),
-    "gibbs": Method(1, example="gibbs(10)"),
+    "cd": Method((verify_whole,), example="cd(1)"),
+    "pcd": Method((verify_whole,), _CHAINS, "pcd(1, chains = 100)"),
+    "gibbs": Method((verify_whole,), example="gibbs(10)"),
+    "tempering": Method(
+        (verify_whole,), {**_CHAINS, "temperatures": verify_whole}, "tempering(1, chains = 100, temperatures = 10)"
+    ),
     "exact": _EXACT,
 }
-_NEGATIVE_FORM = "cd(k) | pcd(k, chains = m) | gibbs(k) | exact"
+_OPTIMISERS = {
+    "sgd": Method(example="sgd"),
+    "adam": Method(
+        (),
+        {"beta1": _SHARE, "beta2": _SHARE, "epsilon": _POSITIVE_NUMBER},
+        "adam(beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8)",
+    ),
+    "rmsprop": Method((), {"rho": _SHARE, "epsilon": _POSITIVE_NUMBER}, "rmsprop(rho = 0.9, epsilon = 1e-8)"),
+}
+_TARGET = constant(0, 1, "a target is a share of a unit's range, above 0 and below 1", above=True)
+_SPARSITY = {"sparsity": Method((_TARGET, _POSITIVE_NUMBER), example="sparsity(0.1, 0.5)")}
+_NEGATIVE_FORM = "cd(k) | pcd(k, chains = m) | gibbs(k) | tempering(k, chains = m, temperatures = t) | exact"
 _NEGATIVE_MEANING = (
     "states of the model: cd(k) k Gibbs sweeps from the batch; pcd(k) k sweeps of persistent chains, as many as the "
-    "batch has cases unless chains says otherwise; gibbs(k) k sweeps from random states; exact enumerates all states, "
-    "for small models"
+    "batch has cases unless chains says otherwise; gibbs(k) k sweeps from random states; tempering(k) k sweeps of "
+    "persistent chains, each at t temperatures (10) whose states are exchanged; exact enumerates all states, for small "
+    "models. Given layers are clamped throughout, so that pcd and tempering, whose chains outlive their cases, do not "
+    "serve such models"
 )
 METRICS = ("likelihood", "bound", "pseudolikelihood", "reconstruction")
 
@@ -78,14 +135,24 @@ SETTINGS: tuple[Setting, ...] = (
         PHASES,
         "value",
         "learning rate: a step adds rate times the gradient of the mean log-likelihood of the batch",
-        schedule(0, float("inf"), "a rate is not negative"),
+        schedule(0, _INFINITY, "a rate is not negative"),
         Number("0.05"),
+        ((_ADAPTIVE, Number("0.001")), (_UNBOUNDED, Number("0.01"))),
+    ),
+    Setting(
+        "optimiser",
+        PHASES,
+        "sgd | adam | adam(beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8) | rmsprop | rmsprop(rho = 0.9, epsilon = 1e-8)",
+        "how a step follows from the gradient: sgd along it, with momentum; adam (Kingma and Ba 2015) and rmsprop "
+        "divide each entry by the root of a running mean of its square",
+        method(_OPTIMISERS),
+        Name("sgd"),
     ),
     Setting(
         "momentum",
         PHASES,
         "value",
-        "share of the last step that the next one repeats",
+        "share of the last step that the next one repeats; of sgd only",
         schedule(0, 1, "momentum is at least 0 and less than 1"),
         Number("0"),
     ),
@@ -93,16 +160,50 @@ SETTINGS: tuple[Setting, ...] = (
         "decay",
         PHASES,
         "value",
-        "weight decay: the gradient of each weight loses decay times the weight; biases do not decay",
-        schedule(0, float("inf"), "decay is not negative"),
+        "weight decay: the gradient of each weight loses decay times the weight; biases and parameters of units do not "
+        "decay. A weight's own decay holds in its place",
+        schedule(0, _INFINITY, "decay is not negative"),
         Number("0"),
+    ),
+    Setting(
+        "l1",
+        PHASES,
+        "value",
+        "the gradient of each weight loses l1 times its sign, and a step does not carry it past 0. A weight's own l1 "
+        "holds in its place",
+        schedule(0, _INFINITY, "l1 is not negative"),
+        Number("0"),
+    ),
+    Setting(
+        "max_norm",
+        PHASES,
+        "number above 0",
+        "after a step, the weights of each unit of an edge's upper layer are shortened to at most this Euclidean norm. "
+        "A weight's own max_norm holds in its place",
+        _POSITIVE_NUMBER,
+    ),
+    Setting(
+        "clip",
+        PHASES,
+        "number above 0",
+        "a gradient, all parameters together, is shortened to at most this Euclidean norm",
+        _POSITIVE_NUMBER,
+    ),
+    Setting(
+        "sparsity",
+        PHASES,
+        "target | sparsity(target, cost)",
+        "draws the activity of each hidden unit of finitely many states to the target: a penalty of cost (1) times the "
+        "cross-entropy of the target and the unit's running mean, both as shares of its range",
+        either(_TARGET, _SPARSITY),
     ),
     Setting(
         "centering",
         PHASES,
-        "on | off",
-        "gradients in centred coordinates: visible layers less the data's mean, hidden layers less a running mean",
-        verify_switch,
+        "on | off | standardise",
+        "gradients in centred coordinates: visible layers less the data's mean, hidden layers less a running mean; "
+        "standardise also divides by the standard deviations",
+        choice("on", "off", "standardise"),
         Name("on"),
     ),
     Setting(
@@ -122,23 +223,38 @@ SETTINGS: tuple[Setting, ...] = (
         "patience(n) | patience(n, METRIC)",
         "stop after n epochs without a better value on the validation data, and keep the best parameters; METRIC is "
         f"{', '.join(METRICS)}; without it pseudolikelihood where the model has one, else reconstruction",
-        method({"patience": Method(1, example="patience(10)", extra=METRICS)}),
+        method({"patience": Method((verify_whole,), example="patience(10)", extra=METRICS)}),
+    ),
+    Setting(
+        "objective",
+        ("fit",),
+        "likelihood | pseudolikelihood",
+        "what is maximised: the likelihood, or the pseudo-likelihood (Besag 1975), the product of each unit's "
+        "conditional probability given all others, which is for models without hidden layers; it has no positive and "
+        "no negative phase",
+        choice("likelihood", "pseudolikelihood"),
+        Name("likelihood"),
     ),
     Setting(
         "positive",
         ("fit",),
         "exact | mean_field(n) | gibbs(n)",
         "states of hidden layers given the data: exact where no two hidden layers share an edge, or by enumeration; "
-        "mean_field(n) n sweeps of mean field; gibbs(n) n Gibbs sweeps with the data clamped",
+        "mean_field(n) n sweeps of mean field; gibbs(n) n Gibbs sweeps with the data clamped. Missing values are "
+        "latent too: where cases have some and exact cannot be had with them, gibbs takes its place",
         method(_POSITIVE),
         Name("exact"),
-        _call("mean_field", "10"),
+        ((_JOINED, _call("mean_field", "10")),),
     ),
+    Setting("negative", ("greedy",), _NEGATIVE_FORM, _NEGATIVE_MEANING, method(_NEGATIVE), _call("cd", "1")),
     Setting(
-        "negative", ("greedy",), _NEGATIVE_FORM, _NEGATIVE_MEANING, method(_NEGATIVE, ("tempering",)), _call("cd", "1")
-    ),
-    Setting(
-        "negative", ("fit",), _NEGATIVE_FORM, _NEGATIVE_MEANING, method(_NEGATIVE, ("tempering",)), _call("pcd", "1")
+        "negative",
+        ("fit",),
+        _NEGATIVE_FORM,
+        _NEGATIVE_MEANING,
+        method(_NEGATIVE),
+        _call("pcd", "1"),
+        ((_GIVEN, _call("cd", "1")),),
     ),
 )
 

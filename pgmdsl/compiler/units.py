@@ -226,6 +226,3 @@ UNITS: dict[str, Unit] = {
         ),
     )
 }
-
-# Unit types of the language that the compiler does not build yet: each is a diagnostic of its own.
-PLANNED_UNITS = ("replicated_softmax", "binomial", "poisson", "relu")

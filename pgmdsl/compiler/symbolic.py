@@ -124,7 +124,9 @@ class _Builder:
             case Compare(op, left, right):
                 return _RELATIONS[op](self.build(left), self.build(right), evaluate=False)
             case Conditional(value, condition, otherwise):
-                return sympy.Piecewise((self.build(value), self.build(condition)), (self.build(otherwise), sympy.true))
+                return sympy.Piecewise(
+                    (self.build(value), self._condition(condition)), (self.build(otherwise), sympy.true)
+                )
             case Transpose(operand):
                 return sympy.Function("transpose")(self.build(operand))
             case Set(members):
@@ -133,6 +135,14 @@ class _Builder:
                 return self._call(node)
             case _:
                 assert_never(node)
+
+    def _condition(self, node: Expression) -> Any:
+        """A condition, settled where SymPy sees whether it holds: 0 > 0 has no place in a Piecewise."""
+        match node:
+            case Compare(op, left, right):
+                return _RELATIONS[op](self.build(left), self.build(right))
+            case _:
+                return self.build(node)
 
     def _symbol(self, name: str) -> Any:
         if any(name in size.names() for shape in self.sizes.values() for size in shape):
@@ -163,7 +173,7 @@ class _Builder:
         term = self.build(body)
         empty = sympy.Integer(0 if call.function == "sum" else 1)
         if generator.condition is not None:
-            term = sympy.Piecewise((term, self.build(generator.condition)), (empty, sympy.true))
+            term = sympy.Piecewise((term, self._condition(generator.condition)), (empty, sympy.true))
         limits = [self._range(name, body) for name in generator.names]
         return (sympy.Sum if call.function == "sum" else sympy.Product)(term, *limits)
 

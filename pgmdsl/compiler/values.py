@@ -104,6 +104,8 @@ def _walk(node: Expression, names: Mapping[str, float]) -> float:
             return float(_COMPARE[op](_walk(left, names), _walk(right, names)))
         case Conditional(value, condition, otherwise):
             return _walk(value if _walk(condition, names) else otherwise, names)
+        case Call("log", (Call("factorial", (argument,)),)) if (state := _walk(argument, names)) > -1:
+            return math.lgamma(state + 1)  # the factorial alone overflows at 171
         case Call(function, (argument,)) if function in FUNCTIONS:
             return FUNCTIONS[function](_walk(argument, names))
         case _:

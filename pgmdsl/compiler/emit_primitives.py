@@ -10,7 +10,8 @@ from typing import Literal
 
 def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32", "float64"]) -> tuple[str, str]:
     """Import lines and primitives, in order, that `body` and the public functions `roots` use directly or not."""
-    texts = [_text(name) for name in ("primitives_base", f"primitives_{dtype}", "primitives")]
+    modules = ("primitives_base", f"primitives_{dtype}", "primitives_special", "primitives", "primitives_edges")
+    texts = [_text(name) for name in modules]
     statements = [(text, node) for text in texts for node in ast.parse(text).body]
     imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     defined = {name: (text, node) for text, node in statements for name in _defines(node)}
@@ -27,7 +28,7 @@ def _text(module: str) -> str:
 def _defines(node: ast.stmt) -> list[str]:
     """The names that a top-level statement defines."""
     match node:
-        case ast.FunctionDef(name=name):
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if name != "__all__":
             return [name]
@@ -52,7 +53,7 @@ def _reachable(roots: set[str], defined: dict[str, ast.stmt]) -> set[str]:
 def _segment(text: str, node: ast.stmt) -> str:
     """The source lines of a statement, with its decorators and the comments just above it."""
     lines = text.split("\n")
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
     start = min([node.lineno, *(d.lineno for d in decorators)]) - 1
     while lines[start - 1].startswith("#"):
         start -= 1
@@ -60,10 +61,10 @@ def _segment(text: str, node: ast.stmt) -> str:
 
 
 def _join(pieces: list[str]) -> str:
-    """Functions apart by two blank lines, assignments that follow each other by none."""
+    """Functions and classes apart by two blank lines, assignments that follow each other by none."""
     out = pieces[0]
     for before, piece in pairwise(pieces):
-        both_short = "def " not in before and "def " not in piece
+        both_short = not any(word in text for word in ("def ", "class ") for text in (before, piece))
         out += ("\n" if both_short else "\n\n\n") + piece
     return out
 

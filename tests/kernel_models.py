@@ -75,8 +75,8 @@ def random_case(kernels: Kernels, cases: int, seed: int = 0) -> tuple[dict[str, 
         size, states = layer["size"], layer["states"]
         if layer["bias"]:
             p[layer["bias"]] = rng.normal(size=size).astype(real)
-        if layer["sigma"]:
-            p[layer["sigma"]] = rng.uniform(0.5, 2, size=size).astype(real)
+        if "sigma" in layer["parameters"]:
+            p[layer["parameters"]["sigma"]] = rng.uniform(0.5, 2, size=size).astype(real)
         match layer["unit"]:
             case "gaussian":
                 x = rng.normal(size=(cases, size))

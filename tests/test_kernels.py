@@ -104,7 +104,7 @@ def oracle(kernels, layer, f, sigma):
 
 
 def sigma_of(kernels, p, layer):
-    name = kernels.layers[layer]["sigma"]
+    name = kernels.layers[layer]["parameters"].get("sigma")
     return p[name].astype(np.float64) if name else np.ones(kernels.layers[layer]["size"])
 
 

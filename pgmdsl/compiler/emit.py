@@ -10,14 +10,16 @@ from collections import Counter
 from pprint import pformat
 from textwrap import wrap
 
-from pgmdsl.compiler.emit_layers import emit_layer, emit_sweeps, emit_weight
+from pgmdsl.compiler.emit_edges import emit_weight
+from pgmdsl.compiler.emit_lateral import emit_lateral
+from pgmdsl.compiler.emit_layers import emit_layer, emit_sweeps
 from pgmdsl.compiler.emit_primitives import embed_primitives
 from pgmdsl.compiler.emit_units import emit_unit
 from pgmdsl.compiler.plan import KernelPlan, LayerPlan
 from pgmdsl.grammar.diagnostics import Error
 
 # Functions of the kernels' contract that are taken from the primitives as they are.
-SHARED = ("draw_bits", "momentum_step", "centred_step", "average_step")
+SHARED = ("draw_bits", "momentum_step", "centred_step", "average_step", "adam_step", "rmsprop_step")
 
 _CONSTANTS = """\
 GAUSS = 0.28867513459481287  # 1/(2 sqrt(3)): the nodes of Gauss's rule, from the middle of a step of length 1
@@ -27,15 +29,19 @@ STEP = 0.25  # the longest step on which two nodes are enough
 
 def emit_kernels(plan: KernelPlan) -> str:
     """The source of the generated file. Raises `Error` where two layers' functions would have one name."""
-    sections = [_section(f"Unit type {unit.name}", emit_unit(unit)) for unit in plan.units.values()]
+    in_turn = {layer.unit for layer in plan.layers.values() if layer.lateral}
+    sections = [
+        _section(f"Unit type {unit.name}", emit_unit(unit) + ("\n" + emit_lateral(unit) if name in in_turn else ""))
+        for name, unit in plan.units.items()
+    ]
     sections += [_layer_section(layer, plan) for layer in plan.layers.values()]
-    weights = "\n\n".join(emit_weight(weight) for weight in plan.weights.values())
+    weights = "\n" + "\n\n".join(emit_weight(weight, plan.layers) for weight in plan.weights.values())
     sections.append(_section("Statistics of the weights", weights))
     sections.append(_section("Structure and sweeps", _tables(plan) + emit_sweeps(plan)))
     body = _CONSTANTS + "\n\n" + "\n\n".join(sections)
     imports, primitives = embed_primitives(body, SHARED, plan.dtype)
     source = "\n".join([_header(plan), imports, "", primitives, "", "", body])
-    _verify_names(source)
+    _verify_names(source, plan)
     return source.rstrip() + "\n"
 
 
@@ -47,8 +53,8 @@ Sizes: {sizes or "none"}. Numbers: {plan.dtype}.
 Source and options: {plan.digest}
 
 Arrays hold statistics, (cases, size), C-contiguous; for a Gaussian layer the statistic is the state over sigma.
-`p` is a dict of parameters (weights as matrices), `s` a dict of statistics of the layers that are present. A unit
-with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
+`p` is a dict of parameters (weights with one axis a layer), `s` a dict of statistics of the layers that are present.
+A unit with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
 """
 
 from __future__ import annotations
@@ -58,7 +64,7 @@ from __future__ import annotations
 def _layer_section(layer: LayerPlan, plan: KernelPlan) -> str:
     title = f"Layer {layer.name}: {layer.size} {layer.unit}"
     equation = wrap(layer.equation, 117, initial_indent="# ", subsequent_indent="#   ", break_long_words=False)
-    return _section(title, "\n".join(equation) + "\n" + emit_layer(layer, plan.units[layer.unit]))
+    return _section(title, "\n".join([*equation, emit_layer(layer, plan.units[layer.unit])]))
 
 
 def _section(title: str, text: str) -> str:
@@ -74,7 +80,10 @@ def _tables(plan: KernelPlan) -> str:
             "size": layer.size,
             "states": layer.states,
             "bias": layer.bias,
-            "sigma": layer.sigma,
+            "parameters": dict(layer.parameters),
+            "real": plan.units[layer.unit].curvature is not None,
+            "counts": layer.counts,
+            "counted": layer.counted,
         }
         for layer in plan.layers.values()
     }
@@ -90,12 +99,24 @@ def _tables(plan: KernelPlan) -> str:
     return "\n" + "".join(f"{name} = {pformat(value, width=110, sort_dicts=False)}\n" for name, value in tables.items())
 
 
-def _verify_names(source: str) -> None:
-    """Raise `Error` if two functions have one name, as with layers `x` and `of_mean_x` (field_of_mean_x)."""
-    found = Counter(node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+def _verify_names(source: str, plan: KernelPlan) -> None:
+    """Raise `Error` if one name is given to two things, as with layers `x` and `of_mean_x` (field_of_mean_x)."""
+    found = Counter(name for node in ast.parse(source).body for name in _defined(node))
     twice = [name for name, times in found.items() if times > 1]
     if twice:
+        words = [name for name in (*plan.layers, *plan.weights, *plan.units) if f"_{name}_" in f"_{twice[0]}_"]
         raise Error(
-            f"two layers need a function called {twice[0]} in the generated kernels: rename one of them so that it "
-            "does not begin with of_mean_ or change_"
+            f"two functions of the generated kernels would be called {twice[0]}, after what the model calls "
+            f"{' and '.join(sorted(set(words), key=len, reverse=True))}: rename one of these"
         )
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """The names that a top-level statement gives to functions and tables."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case _:
+            return []

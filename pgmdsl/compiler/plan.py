@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pgmdsl.compiler.derivation import Derivation
+from pgmdsl.compiler.derivation import Contribution, Derivation
 from pgmdsl.compiler.graph import gibbs_blocks
 from pgmdsl.compiler.model import Layer, Model
-from pgmdsl.compiler.plan_units import Categorical, Normal, Sampler, TwoPoint, UnitPlan, log_odds, plan_unit
+from pgmdsl.compiler.plan_units import Lookup, UnitPlan, plan_unit, sampler_text
 from pgmdsl.compiler.typeset import unicode_text
+from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.format import format_expression
+from pgmdsl.grammar.syntax import Expression
 from pgmdsl.version import VERSION
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -21,24 +23,28 @@ _DIGEST = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """One product: field += coefficient * statistic(neighbour) @ weight, or @ weight' where `transposed`.
+    """One edge's share of a field: coefficient * weight times the statistics of the layers of all axes but `axis`.
 
-    `shape` is the weight's, as a matrix.
+    `neighbours` are those layers, in order: another one (a pair), this one itself (lateral), or two and more others
+    (multiplicative). `shape` is the weight's, one axis a layer.
     """
 
     weight: str
-    neighbour: str
-    transposed: bool
+    neighbours: tuple[str, ...]
+    axis: int
     coefficient: float
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
+    lateral: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
     """A layer's kernels: its unit type, the products that make its field, and the parameters it reads.
 
-    `size` counts the entries of its statistic, `states` those of one site (K for one-hot layers, else 1);
-    `equation` is the conditional of one unit, in the language of model files.
+    `size` counts the entries of its statistic, `states` those of one site (K for one-hot and count layers, else 1).
+    `parameters` gives the model's name for each of the unit type's own; `positive` are those kept above 0. `trials` is
+    that of a binomial layer. The bias is multiplied by the summed lengths of the `counted` layers; `counts` says
+    whether this is a count layer itself. `equation` is the conditional of one unit, in the language of model files.
     """
 
     name: str
@@ -47,17 +53,30 @@ class LayerPlan:
     size: int
     states: int
     bias: str | None
-    sigma: str | None
+    parameters: Mapping[str, str]
+    positive: tuple[str, ...]
+    trials: int | None
+    counts: bool
+    counted: tuple[str, ...]
     contractions: tuple[Contraction, ...]
     equation: str
+
+    @property
+    def lateral(self) -> tuple[Contraction, ...]:
+        """What its own units send to each other."""
+        return tuple(c for c in self.contractions if c.lateral)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightPlan:
-    """A weight's statistics: the sum over `uses` (a, b) of s(a)' s(b), each of the weight's shape."""
+    """A weight's statistics: the sum over `uses` (a, b, ...) of the outer product of s(a), s(b), ... over the cases.
+
+    Each is of the weight's shape, one axis a layer. In a lateral use (a, a) the product has zeros on its diagonal, and
+    within the sites of a one-hot layer.
+    """
 
     name: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     uses: tuple[tuple[str, ...], ...]
 
 
@@ -112,37 +131,81 @@ def show_plan(plan: KernelPlan) -> str:
     """The plan as text: one line per unit formula, product, statistic and block."""
     lines = [f"model {plan.model} ({plan.dtype}; {', '.join(f'{n} = {v}' for n, v in plan.sizes.items())})", ""]
     for unit in plan.units.values():
-        lines += [f"unit {unit.name}", f"  sampler        {_sampler_text(unit.sampler)}"]
-        for label in ("statistic", "state", "energy", "own_factor", "log_partition", "mean", "field_of_mean"):
-            lines.append(f"  {label:<14} {unicode_text(getattr(unit, label))}")
-        lines.append("")
+        lines += [*_show_unit(unit), ""]
     for layer in plan.layers.values():
-        extra = [f"{key} {name}" for key, name in (("bias", layer.bias), ("sigma", layer.sigma)) if name is not None]
-        lines.append(f"layer {layer.name}: {', '.join([layer.unit, f'size {layer.size}', *extra])}")
-        lines.append(f"  {layer.equation}")
-        lines += [f"  field += {product_text(c)}    {c.shape[0]} x {c.shape[1]}" for c in layer.contractions]
+        lines += _show_layer(layer)
     lines.append("")
     for weight in plan.weights.values():
-        uses = " + ".join(f"s({a})' s({b})" for a, b in weight.uses)
-        lines.append(f"weight {weight.name}: {weight.shape[0]} x {weight.shape[1]}, statistics {uses}")
+        shape = " x ".join(map(str, weight.shape))
+        lines.append(f"weight {weight.name}: {shape}, statistics {statistics_text(weight)}")
     lines += ["", f"blocks {'; '.join(', '.join(block) for block in plan.blocks)}", ""]
     return "\n".join(lines)
 
 
 def product_text(contraction: Contraction) -> str:
-    """The product as text: `s(h2) W2'`."""
+    """The product as text: `s(h2) W2'`, or `T(s(v), ., s(z))` for the weight with all axes but one multiplied."""
     factor = "" if contraction.coefficient == 1 else f"{contraction.coefficient:g} "
-    return f"{factor}s({contraction.neighbour}) {contraction.weight}{chr(39) if contraction.transposed else ''}"
+    parts = [f"s({name})" for name in contraction.neighbours]
+    if len(parts) > 1:
+        parts.insert(contraction.axis, ".")
+        return f"{factor}{contraction.weight}({', '.join(parts)})"
+    transposed = contraction.axis == 0 and not contraction.lateral
+    return f"{factor}{parts[0]} {contraction.weight}{chr(39) if transposed else ''}"
 
 
-def _sampler_text(sampler: Sampler) -> str:
-    match sampler:
-        case TwoPoint(low, high):
-            return f"{high:g} with log odds {log_odds(sampler)}, else {low:g}"
-        case Categorical():
-            return "state k with weight exp(f[k])"
-        case Normal():
-            return "normal, mean f, variance 1"
+def statistics_text(weight: WeightPlan) -> str:
+    """What is summed over the cases, as text: `s(v)' s(h)`."""
+    return " + ".join(_use_text(use) for use in weight.uses)
+
+
+def _use_text(use: tuple[str, ...]) -> str:
+    match use:
+        case (a, b) if a == b:
+            return f"off-diagonal s({a})' s({a})"
+        case (a, b):
+            return f"s({a})' s({b})"
+        case _:
+            return " ⊗ ".join(f"s({name})" for name in use)
+
+
+def _show_unit(unit: UnitPlan) -> list[str]:
+    formulas = {
+        "statistic": unit.statistic,
+        "state": unit.state,
+        "energy": unit.energy,
+        "own_factor": unit.own_factor,
+        "log_partition": unit.log_partition,
+        "mean": unit.mean,
+        "field_of_mean": unit.field_of_mean,
+        **{f"slope {slope.parameter}": slope.at_state for slope in unit.slopes},
+        **({} if unit.curvature is None else {"curvature": unit.curvature}),
+    }
+    lines = [f"unit {unit.name}", f"  {'sampler':<14} {sampler_text(unit.sampler)}"]
+    return lines + [f"  {label:<14} {_formula_text(formula)}" for label, formula in formulas.items()]
+
+
+def _formula_text(formula: Expression | Lookup | None) -> str:
+    match formula:
+        case None:
+            return "solved for"
+        case Lookup(statistics, values):
+            return ", ".join(f"{x:g} where s = {s:g}" for s, x in zip(statistics, values, strict=True))
+        case _:
+            return unicode_text(formula)
+
+
+def _show_layer(layer: LayerPlan) -> list[str]:
+    facts = [layer.unit, f"size {layer.size}"]
+    facts += [f"{layer.states} states"] if layer.states > 1 else []
+    facts += [f"{layer.trials} trials"] if layer.trials is not None else []
+    facts += [f"bias {layer.bias}"] if layer.bias is not None else []
+    facts += [f"times the length of {' + '.join(layer.counted)}"] if layer.counted else []
+    facts += [f"{own} {name}" for own, name in layer.parameters.items()]
+    facts += ["given"] if layer.role == "given" else []
+    facts += ["units in turn"] if layer.lateral else []
+    lines = [f"layer {layer.name}: {', '.join(facts)}"]
+    lines += [f"  {layer.equation}"] if layer.equation else []
+    return lines + [f"  field += {product_text(c)}    {' x '.join(map(str, c.shape))}" for c in layer.contractions]
 
 
 def _hexadecimal(digest: str) -> str:
@@ -159,15 +222,9 @@ def _flat_size(layer: Layer, sizes: Mapping[str, int]) -> int:
 
 
 def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], sizes: Mapping[str, int]) -> LayerPlan:
-    contractions = []
-    for c in derivation.contributions.get(layer.name, ()):
-        (neighbour,), transposed = c.neighbours, c.axis == 0
-        here, there = numbers[layer.name], numbers[neighbour]
-        shape = (here, there) if transposed else (there, here)
-        contractions.append(
-            Contraction(identifier(c.weight), identifier(neighbour), transposed, float(c.coefficient), shape)
-        )
-    equation = derivation.conditionals[layer.name].equation
+    conditional = derivation.conditionals.get(layer.name)
+    equation = None if conditional is None else conditional.equation
+    contributions = derivation.contributions.get(layer.name, ())
     return LayerPlan(
         name=identifier(layer.name),
         role=layer.role,
@@ -175,9 +232,25 @@ def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], siz
         size=numbers[layer.name],
         states=int(layer.dims[-1].evaluate(sizes)) if layer.unit.states_axis else 1,
         bias=None if layer.bias is None else identifier(layer.bias),
-        sigma=None if layer.sigma is None else identifier(layer.sigma),
-        contractions=tuple(contractions),
-        equation=f"{format_expression(equation.left)} == {format_expression(equation.right)}",
+        parameters={identifier(own): identifier(name) for own, name in layer.parameters.items()},
+        positive=tuple(own.name for own in layer.unit.parameters if own.positive),
+        trials=None if layer.trials is None else int(layer.trials.evaluate(sizes)),
+        counts=isinstance(layer.unit.support, Counts),
+        counted=tuple(identifier(name) for name in layer.counted),
+        contractions=tuple(_contraction(layer.name, part, numbers) for part in contributions),
+        equation=f"{format_expression(equation.left)} == {format_expression(equation.right)}" if equation else "",
+    )
+
+
+def _contraction(layer: str, part: Contribution, numbers: Mapping[str, int]) -> Contraction:
+    axes = [*part.neighbours[: part.axis], layer, *part.neighbours[part.axis :]]
+    return Contraction(
+        weight=identifier(part.weight),
+        neighbours=tuple(identifier(name) for name in part.neighbours),
+        axis=part.axis,
+        coefficient=float(part.coefficient),
+        shape=tuple(numbers[name] for name in axes),
+        lateral=layer in part.neighbours,
     )
 
 
@@ -185,5 +258,4 @@ def _weights(model: Model, numbers: Mapping[str, int]) -> Iterable[WeightPlan]:
     """One plan per weight, in the order of the edges, with all its uses."""
     for name in dict.fromkeys(edge.weight for edge in model.edges):
         uses = tuple(edge.layers for edge in model.edges if edge.weight == name)
-        rows, columns = uses[0]
-        yield WeightPlan(identifier(name), (numbers[rows], numbers[columns]), uses)
+        yield WeightPlan(identifier(name), tuple(numbers[layer] for layer in uses[0]), uses)

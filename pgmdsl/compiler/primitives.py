@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pgmdsl.compiler.primitives_base import KERNEL
-from pgmdsl.compiler.primitives_float32 import Real, gemm, uniform
+from pgmdsl.compiler.primitives_float32 import Real, gemm, sqrt, uniform
 
 Array = NDArray[Any]
 
@@ -143,3 +143,58 @@ def average_flat(average: Array, w: Array, weight: Real) -> None:
 def average_step(average: Array, w: Array, weight: float) -> None:
     """Set average = average + weight (w - average). Arrays of one shape."""
     average_flat(flat(average), flat(w), Real(weight))
+
+
+@njit(**KERNEL)
+def step_adam(
+    w: Array, first: Array, second: Array, gradient: Array, rate: Real, keep1: Real, keep2: Real, tiny: Real, root: Real
+) -> None:
+    """One pass of `adam_step` over vectors; `rate` and `root` hold the corrections of the two averages."""
+    for i in range(w.size):
+        g = gradient[i]
+        m = keep1 * first[i] + (Real(1.0) - keep1) * g
+        v = keep2 * second[i] + (Real(1.0) - keep2) * g * g
+        first[i] = m
+        second[i] = v
+        w[i] += rate * m / (root * sqrt(v) + tiny)
+
+
+def adam_step(
+    w: Array,
+    first: Array,
+    second: Array,
+    gradient: Array,
+    rate: float,
+    keep1: float,
+    keep2: float,
+    tiny: float,
+    steps: int,
+) -> None:
+    """A step uphill of Adam; arrays of one shape, `steps` counted from 1.
+
+        first = keep1 first + (1 - keep1) gradient;  second = keep2 second + (1 - keep2) gradient^2
+        w += rate (first / (1 - keep1^steps)) / (sqrt(second / (1 - keep2^steps)) + tiny)
+
+    Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
+    """
+    corrected, root = rate / (1.0 - keep1**steps), (1.0 - keep2**steps) ** -0.5
+    numbers = (Real(corrected), Real(keep1), Real(keep2), Real(tiny), Real(root))
+    step_adam(flat(w), flat(first), flat(second), flat(gradient), *numbers)
+
+
+@njit(**KERNEL)
+def step_rmsprop(w: Array, second: Array, gradient: Array, rate: Real, keep: Real, tiny: Real) -> None:
+    """One pass of `rmsprop_step` over vectors."""
+    for i in range(w.size):
+        g = gradient[i]
+        v = keep * second[i] + (Real(1.0) - keep) * g * g
+        second[i] = v
+        w[i] += rate * g / (sqrt(v) + tiny)
+
+
+def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: float, tiny: float) -> None:
+    """Set second = keep second + (1 - keep) gradient^2; w = w + rate gradient / (sqrt(second) + tiny). One shape.
+
+    Source: Tieleman and Hinton (2012), "Neural networks for machine learning", lecture 6.5.
+    """
+    step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))

@@ -30,6 +30,7 @@ _BY_LAYER = (
     "own_factor",
     "sample",
     "mean",
+    "relax",
     "log_partition",
     "log_partition_change",
     "base_energy",
@@ -37,27 +38,41 @@ _BY_LAYER = (
     "statistic",
     "state",
 )
-_SHARED = ("gibbs_sweep", "mean_field_sweep", "draw_bits", "momentum_step", "centred_step", "average_step")
+_SHARED = (
+    "gibbs_sweep",
+    "mean_field_sweep",
+    "draw_bits",
+    "momentum_step",
+    "centred_step",
+    "average_step",
+    "adam_step",
+    "rmsprop_step",
+)
 
 
 @dataclass(frozen=True)
 class Kernels:
     """The functions of a generated file (the kernels' contract in ARCHITECTURE.md).
 
-    The first ten are by layer, `kernels.field["h1"](p, s, out)`; `weight_statistics` is by weight. `path` is the file,
-    or None when it was executed in memory.
+    The first eleven are by layer, `kernels.field["h1"](p, s, out)`; `curvature` too, for real layers only. `slope` and
+    `expected_slope` are by layer and own parameter, `kernels.slope["v"]["sigma"]`; `weight_statistics` is by weight.
+    `path` is the file, or None when it was executed in memory.
     """
 
     field: Mapping[str, Function]
     own_factor: Mapping[str, Function]
     sample: Mapping[str, Function]
     mean: Mapping[str, Function]
+    relax: Mapping[str, Function]
     log_partition: Mapping[str, Function]
     log_partition_change: Mapping[str, Function]
     base_energy: Mapping[str, Function]
     field_of_mean: Mapping[str, Function]
     statistic: Mapping[str, Function]
     state: Mapping[str, Function]
+    curvature: Mapping[str, Function]
+    slope: Mapping[str, Mapping[str, Function]]
+    expected_slope: Mapping[str, Mapping[str, Function]]
     weight_statistics: Mapping[str, Function]
     gibbs_sweep: Function
     mean_field_sweep: Function
@@ -65,6 +80,8 @@ class Kernels:
     momentum_step: Function
     centred_step: Function
     average_step: Function
+    adam_step: Function
+    rmsprop_step: Function
     layers: Mapping[str, Mapping[str, Any]]
     weights: Mapping[str, Mapping[str, Any]]
     blocks: tuple[tuple[str, ...], ...]
@@ -82,8 +99,19 @@ def load_kernels(artifact: Artifact) -> Kernels:
     by_layer: dict[str, Any] = {
         verb: {layer: getattr(module, f"{verb}_{layer}") for layer in module.LAYERS} for verb in _BY_LAYER
     }
+    by_parameter: dict[str, Any] = {
+        verb: {
+            layer: {own: getattr(module, f"{verb}_{layer}_{own}") for own in facts["parameters"]}
+            for layer, facts in module.LAYERS.items()
+        }
+        for verb in ("slope", "expected_slope")
+    }
     return Kernels(
         **by_layer,
+        **by_parameter,
+        curvature={
+            layer: getattr(module, f"curvature_{layer}") for layer in module.LAYERS if module.LAYERS[layer]["real"]
+        },
         **{verb: getattr(module, verb) for verb in _SHARED},
         weight_statistics={weight: getattr(module, f"weight_statistics_{weight}") for weight in module.WEIGHTS},
         layers=module.LAYERS,

@@ -4,12 +4,13 @@ Sizes: D = 2, F = 4, K = 3. Numbers: float32.
 Source and options: 0123abcd
 
 Arrays hold statistics, (cases, size), C-contiguous; for a Gaussian layer the statistic is the state over sigma.
-`p` is a dict of parameters (weights as matrices), `s` a dict of statistics of the layers that are present. A unit
-with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
+`p` is a dict of parameters (weights with one axis a layer), `s` a dict of statistics of the layers that are present.
+A unit with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from numba import njit
 import numpy as np
@@ -280,6 +281,77 @@ def average_step(average: Array, w: Array, weight: float) -> None:
     average_flat(flat(average), flat(w), Real(weight))
 
 
+@njit(**KERNEL)
+def step_adam(
+    w: Array, first: Array, second: Array, gradient: Array, rate: Real, keep1: Real, keep2: Real, tiny: Real, root: Real
+) -> None:
+    """One pass of `adam_step` over vectors; `rate` and `root` hold the corrections of the two averages."""
+    for i in range(w.size):
+        g = gradient[i]
+        m = keep1 * first[i] + (Real(1.0) - keep1) * g
+        v = keep2 * second[i] + (Real(1.0) - keep2) * g * g
+        first[i] = m
+        second[i] = v
+        w[i] += rate * m / (root * sqrt(v) + tiny)
+
+
+def adam_step(
+    w: Array,
+    first: Array,
+    second: Array,
+    gradient: Array,
+    rate: float,
+    keep1: float,
+    keep2: float,
+    tiny: float,
+    steps: int,
+) -> None:
+    """A step uphill of Adam; arrays of one shape, `steps` counted from 1.
+
+        first = keep1 first + (1 - keep1) gradient;  second = keep2 second + (1 - keep2) gradient^2
+        w += rate (first / (1 - keep1^steps)) / (sqrt(second / (1 - keep2^steps)) + tiny)
+
+    Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
+    """
+    corrected, root = rate / (1.0 - keep1**steps), (1.0 - keep2**steps) ** -0.5
+    numbers = (Real(corrected), Real(keep1), Real(keep2), Real(tiny), Real(root))
+    step_adam(flat(w), flat(first), flat(second), flat(gradient), *numbers)
+
+
+@njit(**KERNEL)
+def step_rmsprop(w: Array, second: Array, gradient: Array, rate: Real, keep: Real, tiny: Real) -> None:
+    """One pass of `rmsprop_step` over vectors."""
+    for i in range(w.size):
+        g = gradient[i]
+        v = keep * second[i] + (Real(1.0) - keep) * g * g
+        second[i] = v
+        w[i] += rate * g / (sqrt(v) + tiny)
+
+
+def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: float, tiny: float) -> None:
+    """Set second = keep second + (1 - keep) gradient^2; w = w + rate gradient / (sqrt(second) + tiny). One shape.
+
+    Source: Tieleman and Hinton (2012), "Neural networks for machine learning", lecture 6.5.
+    """
+    step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))
+
+
+def rows(own: Array) -> Array:
+    """An own field (size,) or (cases, size) as kernels take it: (1 or cases, size)."""
+    return own.reshape(-1, own.shape[-1])
+
+
+def before(out: Array, held: NDArray[np.bool_] | None) -> Array | None:
+    """What `put_back` needs of an array that is about to be overwritten."""
+    return None if held is None else out.copy()
+
+
+def put_back(out: Array, earlier: Array | None, held: NDArray[np.bool_] | None) -> None:
+    """Give the held entries of an array their earlier values."""
+    if held is not None and earlier is not None:
+        np.copyto(out, earlier, where=held)
+
+
 GAUSS = 0.28867513459481287  # 1/(2 sqrt(3)): the nodes of Gauss's rule, from the middle of a step of length 1
 STEP = 0.25  # the longest step on which two nodes are enough
 
@@ -293,9 +365,9 @@ def gaussian_mean(f):
 
 
 @njit(**SCALAR)
-def gaussian_log_partition(f, sigma):
+def gaussian_log_partition(f, p_sigma):
     """A(f) = f²/2 + log(sigma) + log(2 π)/2."""
-    return f * f / Real(2.0) + log(sigma) + log(Real(2.0) * Real(np.pi)) / Real(2.0)
+    return f * f / Real(2.0) + log(p_sigma) + log(Real(2.0) * Real(np.pi)) / Real(2.0)
 
 
 @njit(**KERNEL)
@@ -306,10 +378,10 @@ def gaussian_draw(field, own, scale, key, out):
     """
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, drawn = field[i], out[i]
+        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
         counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
         for j in range(out.shape[1]):
-            f = own[j] + scale * fields[j]
+            f = levels[j] + scale * fields[j]
             drawn[j] = gaussian_mean(f) + normal(np.uint64(counter + np.uint64(j)))
 
 
@@ -318,24 +390,26 @@ def gaussian_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, means = field[i], out[i]
+        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
         for j in range(out.shape[1]):
-            means[j] = gaussian_mean(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            means[j] = gaussian_mean(f)
 
 
 @njit(**KERNEL)
-def gaussian_add_log_partitions(field, own, scale, sigma, out):
+def gaussian_add_log_partitions(field, own, scale, p_sigma, out):
     """out += sum over units of A(f), f = own + scale * field."""
     scale = Real(scale)
     for i in range(field.shape[0]):
-        fields, total = field[i], 0.0
+        fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            total += gaussian_log_partition(own[j] + scale * fields[j], sigma[j])
+            f = levels[j] + scale * fields[j]
+            total += gaussian_log_partition(f, p_sigma[j])
         out[i] += total
 
 
 @njit(**KERNEL)
-def gaussian_add_changes(field, own0, scale0, own1, scale1, sigma, out):
+def gaussian_add_changes(field, own0, scale0, own1, scale1, p_sigma, out):
     """out += sum over units of A(f1) - A(f0), f = own + scale * field.
 
     A' is the mean, so the change is the integral of the mean from f0 to f1, by Gauss's rule with two points (error
@@ -344,47 +418,83 @@ def gaussian_add_changes(field, own0, scale0, own1, scale1, sigma, out):
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
         fields, total, far = field[i], 0.0, 0
+        levels0, levels1 = own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
         for j in range(field.shape[1]):
-            change = (own1[j] - own0[j]) + slope * fields[j]
-            middle = own0[j] + start * fields[j] + Real(0.5) * change
+            change = (levels1[j] - levels0[j]) + slope * fields[j]
+            middle = levels0[j] + start * fields[j] + Real(0.5) * change
             aside = Real(GAUSS) * change
-            total += Real(0.5) * change * (gaussian_mean(middle - aside) + gaussian_mean(middle + aside))
+            below = gaussian_mean(middle - aside)
+            total += Real(0.5) * change * (below + gaussian_mean(middle + aside))
             far += 1 if abs(change) > Real(STEP) else 0
         if far > 0:
             total = 0.0
             for j in range(field.shape[1]):
-                total += gaussian_log_partition(own1[j] + end * fields[j], sigma[j])
-                total -= gaussian_log_partition(own0[j] + start * fields[j], sigma[j])
+                f0, f1 = levels0[j] + start * fields[j], levels1[j] + end * fields[j]
+                total += gaussian_log_partition(f1, p_sigma[j]) - gaussian_log_partition(f0, p_sigma[j])
         out[i] += total
 
 
 @njit(**KERNEL)
-def gaussian_add_energies(s, b, sigma, out):
+def gaussian_add_energies(s, p_sigma, p_b, out):
     """out += sum over units of base(x) + constant = x²/(2 sigma²) + b²/(2 sigma²), x = s sigma."""
     for i in range(s.shape[0]):
         states, total = s[i], 0.0
         for j in range(s.shape[1]):
-            x = states[j] * sigma[j]
-            total += x * x / (Real(2.0) * (sigma[j] * sigma[j])) + b[j] * b[j] / (Real(2.0) * (sigma[j] * sigma[j]))
+            x = states[j] * p_sigma[j]
+            total += x * x / (Real(2.0) * (p_sigma[j] * p_sigma[j])) + p_b[j] * p_b[j] / (Real(2.0) * (p_sigma[j] * p_sigma[j]))
         out[i] += total
+
+
+@njit(**SCALAR)
+def gaussian_slope_sigma(x, f, p_sigma, p_b):
+    """-d energy / d sigma = −f x/sigma² + (x − b)² · 4 sigma/(2 sigma²)² at the state x, f the coupling field."""
+    return -(f * (x / (p_sigma * p_sigma))) + (x - p_b) * (x - p_b) * (4.0 * p_sigma) / ((2.0 * (p_sigma * p_sigma)) * (2.0 * (p_sigma * p_sigma)))
+
+
+@njit(**KERNEL)
+def gaussian_slopes_sigma(s, field, p_sigma, p_b, out):
+    """out = -d energy / d sigma of each unit at its state and coupling field."""
+    for i in range(s.shape[0]):
+        fields, states, slopes = field[i], s[i], out[i]
+        for j in range(s.shape[1]):
+            x = np.float64(states[j]) * np.float64(p_sigma[j])
+            slopes[j] = gaussian_slope_sigma(x, np.float64(fields[j]), np.float64(p_sigma[j]), np.float64(p_b[j]))
+
+
+@njit(**SCALAR)
+def gaussian_expected_slope_sigma(f, p_b, p_sigma):
+    """E[-d energy / d sigma] at the total field f."""
+    return 1.0 / p_sigma - p_b / (p_sigma * p_sigma) * f + p_b * p_b * (4.0 * p_sigma) / ((2.0 * (p_sigma * p_sigma)) * (2.0 * (p_sigma * p_sigma)))
+
+
+@njit(**KERNEL)
+def gaussian_expected_slopes_sigma(field, own, scale, p_b, p_sigma, out):
+    """out = E[-d energy / d sigma] at f = own + scale * field."""
+    for i in range(out.shape[0]):
+        fields, levels, slopes = field[i], own[min(i, own.shape[0] - 1)], out[i]
+        for j in range(out.shape[1]):
+            f = np.float64(levels[j]) + scale * np.float64(fields[j])
+            slopes[j] = gaussian_expected_slope_sigma(f, np.float64(p_b[j]), np.float64(p_sigma[j]))
 
 
 # --- Unit type softmax -------------------------------------------------------------------------------------------
 
-@njit(**SCALAR)
+@njit(**KERNEL)
 def softmax_weights(fields, own, scale, first, states, out):
     """out[k] = exp(f[k] - peak) for the entries of one site; the peak, the largest f[k], and their sum."""
-    peak = own[first] + scale * fields[first]
-    for k in range(first + 1, first + states):
-        peak = max(peak, own[k] + scale * fields[k])
-    total = Real(0.0)
     for k in range(first, first + states):
-        out[k] = exp(own[k] + scale * fields[k] - peak)
-        total += out[k]
+        out[k] = own[k] + scale * fields[k]
+    peak, total = out[first], 0.0
+    for k in range(first + 1, first + states):
+        peak = max(peak, out[k])
+    for k in range(first, first + states):
+        out[k] = exp(out[k] - peak)
+    for k in range(first, first + states):
+        total += np.float64(out[k])
     return peak, total
 
 
-@njit(**SCALAR)
+@njit(**KERNEL)
 def softmax_draw(field, own, scale, states, key, out):
     """s one-hot with p(k) = exp(f[k]) / sum exp(f): the first k at which the cumulative sum passes u times the whole.
 
@@ -392,71 +502,74 @@ def softmax_draw(field, own, scale, states, key, out):
     """
     scale, sites = Real(scale), out.shape[1] // states
     for i in range(out.shape[0]):
-        drawn = out[i]
+        levels, drawn = own[min(i, own.shape[0] - 1)], out[i]
         for site in range(sites):
             first = site * states
-            _, total = softmax_weights(field[i], own, scale, first, states, drawn)
+            _, total = softmax_weights(field[i], levels, scale, first, states, drawn)
             u = uniform(np.uint64(key + np.uint64(i) * np.uint64(sites) + np.uint64(site)))
-            level, cumulative, chosen = u * total, Real(0.0), 0
+            level, cumulative, chosen = np.float64(u) * total, 0.0, 0
             for k in range(states):
-                cumulative += drawn[first + k]
+                cumulative += np.float64(drawn[first + k])
                 drawn[first + k] = Real(0.0)
                 if cumulative <= level:
                     chosen = k + 1
             drawn[first + min(chosen, states - 1)] = Real(1.0)
 
 
-@njit(**SCALAR)
+@njit(**KERNEL)
 def softmax_means(field, own, scale, states, out):
     """out = E[s] = softmax(f) over the states of each site, f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        means = out[i]
+        levels, means = own[min(i, own.shape[0] - 1)], out[i]
         for first in range(0, out.shape[1], states):
-            _, total = softmax_weights(field[i], own, scale, first, states, means)
+            _, total = softmax_weights(field[i], levels, scale, first, states, means)
+            share = Real(1.0 / total)
             for k in range(first, first + states):
-                means[k] = means[k] / total
+                means[k] *= share
 
 
-@njit(**SCALAR)
+@njit(**KERNEL)
 def softmax_add_log_partitions(field, own, scale, states, out):
     """out += sum over sites of log sum exp(f), f = own + scale * field."""
-    scale, scratch = Real(scale), np.empty_like(own)
+    scale, scratch = Real(scale), np.empty_like(own[0])
     for i in range(field.shape[0]):
+        levels = own[min(i, own.shape[0] - 1)]
         for first in range(0, field.shape[1], states):
-            peak, total = softmax_weights(field[i], own, scale, first, states, scratch)
-            out[i] += float(peak) + float(log(total))
+            peak, total = softmax_weights(field[i], levels, scale, first, states, scratch)
+            out[i] += np.float64(peak) + math.log(total)
 
 
-@njit(**SCALAR)
+@njit(**KERNEL)
 def softmax_add_changes(field, own0, scale0, own1, scale1, states, out):
-    """out += sum over sites of A(f1) - A(f0), A = log sum exp.
+    """out += sum over sites of (A(f1) - A(f0)), A = log sum exp.
 
     The integral of the means along the straight line from f0 to f1, by Gauss's rule with two points (error of fifth
     order in f1 - f0). Where an entry moves by more than STEP the two values are subtracted instead.
     """
-    change, middle, scratch = np.empty_like(own0), np.empty_like(own0), np.empty_like(own0)
+    change, middle, scratch = np.empty_like(own0[0]), np.empty_like(own0[0]), np.empty_like(own0[0])
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
-        fields = field[i]
+        fields, levels0, levels1 = field[i], own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
         for k in range(field.shape[1]):
-            change[k] = (own1[k] - own0[k]) + slope * fields[k]
-            middle[k] = own0[k] + start * fields[k] + Real(0.5) * change[k]
+            change[k] = (levels1[k] - levels0[k]) + slope * fields[k]
+            middle[k] = levels0[k] + start * fields[k] + Real(0.5) * change[k]
         for first in range(0, field.shape[1], states):
-            largest = Real(0.0)
+            largest, moved = Real(0.0), 0.0
             for k in range(first, first + states):
                 largest = max(largest, abs(change[k]))
             if largest > Real(STEP):
-                peak1, total1 = softmax_weights(fields, own1, end, first, states, scratch)
-                peak0, total0 = softmax_weights(fields, own0, start, first, states, scratch)
-                out[i] += float(peak1 - peak0) + float(log(total1) - log(total0))
-                continue
-            for side in (Real(-GAUSS), Real(GAUSS)):
-                _, total = softmax_weights(change, middle, side, first, states, scratch)
-                moved = 0.0
-                for k in range(first, first + states):
-                    moved += change[k] * scratch[k]
-                out[i] += 0.5 * moved / total
+                peak1, total1 = softmax_weights(fields, levels1, end, first, states, scratch)
+                peak0, total0 = softmax_weights(fields, levels0, start, first, states, scratch)
+                moved = np.float64(peak1 - peak0) + math.log(total1 / total0)
+            else:
+                for side in (Real(-GAUSS), Real(GAUSS)):
+                    _, total = softmax_weights(change, middle, side, first, states, scratch)
+                    weighted = 0.0
+                    for k in range(first, first + states):
+                        weighted += np.float64(change[k]) * np.float64(scratch[k])
+                    moved += 0.5 * weighted / total
+            out[i] += moved
 
 
 # --- Unit type binary --------------------------------------------------------------------------------------------
@@ -481,10 +594,10 @@ def binary_draw(field, own, scale, key, out):
     """
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, drawn = field[i], out[i]
+        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
         counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
         for j in range(out.shape[1]):
-            f = own[j] + scale * fields[j]
+            f = levels[j] + scale * fields[j]
             u = uniform(np.uint64(counter + np.uint64(j)))
             drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
 
@@ -494,9 +607,10 @@ def binary_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, means = field[i], out[i]
+        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
         for j in range(out.shape[1]):
-            means[j] = binary_mean(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            means[j] = binary_mean(f)
 
 
 @njit(**KERNEL)
@@ -504,9 +618,10 @@ def binary_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
     scale = Real(scale)
     for i in range(field.shape[0]):
-        fields, total = field[i], 0.0
+        fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            total += binary_log_partition(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            total += binary_log_partition(f)
         out[i] += total
 
 
@@ -520,17 +635,19 @@ def binary_add_changes(field, own0, scale0, own1, scale1, out):
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
         fields, total, far = field[i], 0.0, 0
+        levels0, levels1 = own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
         for j in range(field.shape[1]):
-            change = (own1[j] - own0[j]) + slope * fields[j]
-            middle = own0[j] + start * fields[j] + Real(0.5) * change
+            change = (levels1[j] - levels0[j]) + slope * fields[j]
+            middle = levels0[j] + start * fields[j] + Real(0.5) * change
             aside = Real(GAUSS) * change
-            total += Real(0.5) * change * (binary_mean(middle - aside) + binary_mean(middle + aside))
+            below = binary_mean(middle - aside)
+            total += Real(0.5) * change * (below + binary_mean(middle + aside))
             far += 1 if abs(change) > Real(STEP) else 0
         if far > 0:
             total = 0.0
             for j in range(field.shape[1]):
-                total += binary_log_partition(own1[j] + end * fields[j])
-                total -= binary_log_partition(own0[j] + start * fields[j])
+                f0, f1 = levels0[j] + start * fields[j], levels1[j] + end * fields[j]
+                total += binary_log_partition(f1) - binary_log_partition(f0)
         out[i] += total
 
 
@@ -556,10 +673,10 @@ def spin_draw(field, own, scale, key, out):
     """
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, drawn = field[i], out[i]
+        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
         counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
         for j in range(out.shape[1]):
-            f = own[j] + scale * fields[j]
+            f = levels[j] + scale * fields[j]
             u = uniform(np.uint64(counter + np.uint64(j)))
             drawn[j] = Real(1.0) if u + u * exp(-Real(2.0) * f) < Real(1.0) else Real(-1.0)
 
@@ -569,9 +686,10 @@ def spin_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, means = field[i], out[i]
+        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
         for j in range(out.shape[1]):
-            means[j] = spin_mean(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            means[j] = spin_mean(f)
 
 
 @njit(**KERNEL)
@@ -579,9 +697,10 @@ def spin_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
     scale = Real(scale)
     for i in range(field.shape[0]):
-        fields, total = field[i], 0.0
+        fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            total += spin_log_partition(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            total += spin_log_partition(f)
         out[i] += total
 
 
@@ -595,17 +714,19 @@ def spin_add_changes(field, own0, scale0, own1, scale1, out):
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
         fields, total, far = field[i], 0.0, 0
+        levels0, levels1 = own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
         for j in range(field.shape[1]):
-            change = (own1[j] - own0[j]) + slope * fields[j]
-            middle = own0[j] + start * fields[j] + Real(0.5) * change
+            change = (levels1[j] - levels0[j]) + slope * fields[j]
+            middle = levels0[j] + start * fields[j] + Real(0.5) * change
             aside = Real(GAUSS) * change
-            total += Real(0.5) * change * (spin_mean(middle - aside) + spin_mean(middle + aside))
+            below = spin_mean(middle - aside)
+            total += Real(0.5) * change * (below + spin_mean(middle + aside))
             far += 1 if abs(change) > Real(STEP) else 0
         if far > 0:
             total = 0.0
             for j in range(field.shape[1]):
-                total += spin_log_partition(own1[j] + end * fields[j])
-                total -= spin_log_partition(own0[j] + start * fields[j])
+                f0, f1 = levels0[j] + start * fields[j], levels1[j] + end * fields[j]
+                total += spin_log_partition(f1) - spin_log_partition(f0)
         out[i] += total
 
 
@@ -631,30 +752,41 @@ def own_factor_v(p):
     return 1.0 / p["sigma_v"]
 
 
-def sample_v(p, field, own, scale, key, out):
+
+def sample_v(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of v drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        gaussian_draw(field, own, float(scale), np.uint64(key), out)
+        gaussian_draw(field, rows(own), float(scale), np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_v(p, field, own, scale, out):
-    """Mean statistics of v at the field own + scale * field."""
-    gaussian_means(field, own, float(scale), out)
+
+def mean_v(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of v at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    gaussian_means(field, rows(own), float(scale), out)
+    put_back(out, earlier, held)
 
 
-def log_partition_v(p, field, own, scale, out):
+
+relax_v = mean_v
+
+
+
+def log_partition_v(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    gaussian_add_log_partitions(field, own, float(scale), p["sigma_v"], out)
+    gaussian_add_log_partitions(field, rows(own), float(scale), p["sigma_v"], out)
 
 
-def log_partition_change_v(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_v(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    gaussian_add_changes(field, own0, float(scale0), own1, float(scale1), p["sigma_v"], out)
+    gaussian_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), p["sigma_v"], out)
 
 
 def base_energy_v(p, s, out):
     """out += sum over units of x²/(2 sigma²) + b²/(2 sigma²), the energy besides the field's."""
-    gaussian_add_energies(s, p["b"], p["sigma_v"], out)
+    gaussian_add_energies(s, p["sigma_v"], p["b"], out)
 
 
 def field_of_mean_v(p, m):
@@ -670,6 +802,23 @@ def statistic_v(p, x):
 def state_v(p, s):
     """Statistics of v to states."""
     return s * p["sigma_v"]
+
+
+
+def slope_v_sigma(p, s, field, out):
+    """out = -d energy / d sigma of each unit at its state and coupling field f: −f x/sigma² + (x − b)² · 4 sigma/(2 sigma²)²."""
+    gaussian_slopes_sigma(s, field, p["sigma_v"], p["b"], out)
+
+
+def expected_slope_v_sigma(p, field, own, scale, out):
+    """out = the mean of slope_v_sigma over each unit's conditional at the field own + scale * field."""
+    gaussian_expected_slopes_sigma(field, rows(own), float(scale), p["b"], p["sigma_v"], out)
+
+
+
+def curvature_v(p):
+    """The least curvature of a unit's base as a function of s where |s| is large: 1."""
+    return np.full(6, 1.0, Real)
 
 
 # --- Layer y: 6 softmax ------------------------------------------------------------------------------------------
@@ -693,25 +842,36 @@ def own_factor_y(p):
     return np.full(6, 1.0, Real)
 
 
-def sample_y(p, field, own, scale, key, out):
+
+def sample_y(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of y drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        softmax_draw(field, own, float(scale), 3, np.uint64(key), out)
+        softmax_draw(field, rows(own), float(scale), 3, np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_y(p, field, own, scale, out):
-    """Mean statistics of y at the field own + scale * field."""
-    softmax_means(field, own, float(scale), 3, out)
+
+def mean_y(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of y at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    softmax_means(field, rows(own), float(scale), 3, out)
+    put_back(out, earlier, held)
 
 
-def log_partition_y(p, field, own, scale, out):
+
+relax_y = mean_y
+
+
+
+def log_partition_y(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    softmax_add_log_partitions(field, own, float(scale), 3, out)
+    softmax_add_log_partitions(field, rows(own), float(scale), 3, out)
 
 
-def log_partition_change_y(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_y(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    softmax_add_changes(field, own0, float(scale0), own1, float(scale1), 3, out)
+    softmax_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), 3, out)
 
 
 def base_energy_y(p, s, out):
@@ -758,25 +918,36 @@ def own_factor_h(p):
     return np.full(4, 1.0, Real)
 
 
-def sample_h(p, field, own, scale, key, out):
+
+def sample_h(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of h drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        binary_draw(field, own, float(scale), np.uint64(key), out)
+        binary_draw(field, rows(own), float(scale), np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_h(p, field, own, scale, out):
-    """Mean statistics of h at the field own + scale * field."""
-    binary_means(field, own, float(scale), out)
+
+def mean_h(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of h at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    binary_means(field, rows(own), float(scale), out)
+    put_back(out, earlier, held)
 
 
-def log_partition_h(p, field, own, scale, out):
+
+relax_h = mean_h
+
+
+
+def log_partition_h(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    binary_add_log_partitions(field, own, float(scale), out)
+    binary_add_log_partitions(field, rows(own), float(scale), out)
 
 
-def log_partition_change_h(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_h(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    binary_add_changes(field, own0, float(scale0), own1, float(scale1), out)
+    binary_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), out)
 
 
 def base_energy_h(p, s, out):
@@ -823,25 +994,36 @@ def own_factor_z(p):
     return np.full(4, 1.0, Real)
 
 
-def sample_z(p, field, own, scale, key, out):
+
+def sample_z(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of z drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        spin_draw(field, own, float(scale), np.uint64(key), out)
+        spin_draw(field, rows(own), float(scale), np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_z(p, field, own, scale, out):
-    """Mean statistics of z at the field own + scale * field."""
-    spin_means(field, own, float(scale), out)
+
+def mean_z(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of z at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    spin_means(field, rows(own), float(scale), out)
+    put_back(out, earlier, held)
 
 
-def log_partition_z(p, field, own, scale, out):
+
+relax_z = mean_z
+
+
+
+def log_partition_z(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    spin_add_log_partitions(field, own, float(scale), out)
+    spin_add_log_partitions(field, rows(own), float(scale), out)
 
 
-def log_partition_change_z(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_z(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    spin_add_changes(field, own0, float(scale0), own1, float(scale1), out)
+    spin_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), out)
 
 
 def base_energy_z(p, s, out):
@@ -864,8 +1046,9 @@ def state_z(p, s):
 
 
 # --- Statistics of the weights -----------------------------------------------------------------------------------
+
 def weight_statistics_W(s, scale, add, out):
-    """out = scale * (s(v)' s(h) + s(v)' s(z)), plus out if `add`; uses with an absent layer are left out."""
+    """out = scale * (s(v)' s(h) + s(v)' s(z)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s and "h" in s:
         multiply_outer(s["v"], s["h"], out, scale, beta)
@@ -876,8 +1059,9 @@ def weight_statistics_W(s, scale, add, out):
     if beta == 0.0:
         out[:] = 0.0
 
+
 def weight_statistics_U(s, scale, add, out):
-    """out = scale * (s(h)' s(y) + s(z)' s(y)), plus out if `add`; uses with an absent layer are left out."""
+    """out = scale * (s(h)' s(y) + s(z)' s(y)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "h" in s and "y" in s:
         multiply_outer(s["h"], s["y"], out, scale, beta)
@@ -888,14 +1072,16 @@ def weight_statistics_U(s, scale, add, out):
     if beta == 0.0:
         out[:] = 0.0
 
+
 def weight_statistics_J(s, scale, add, out):
-    """out = scale * (s(h)' s(z)), plus out if `add`; uses with an absent layer are left out."""
+    """out = scale * (s(h)' s(z)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "h" in s and "z" in s:
         multiply_outer(s["h"], s["z"], out, scale, beta)
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
+
 
 # --- Structure and sweeps ----------------------------------------------------------------------------------------
 
@@ -904,10 +1090,42 @@ HEADER = {'model': 'Mixed',
  'digest': '0123abcd',
  'dtype': 'float32',
  'sizes': {'D': 2, 'F': 4, 'K': 3}}
-LAYERS = {'v': {'role': 'visible', 'unit': 'gaussian', 'size': 6, 'states': 1, 'bias': 'b', 'sigma': 'sigma_v'},
- 'y': {'role': 'visible', 'unit': 'softmax', 'size': 6, 'states': 3, 'bias': 'c', 'sigma': None},
- 'h': {'role': 'hidden', 'unit': 'binary', 'size': 4, 'states': 1, 'bias': 'a', 'sigma': None},
- 'z': {'role': 'hidden', 'unit': 'spin', 'size': 4, 'states': 1, 'bias': None, 'sigma': None}}
+LAYERS = {'v': {'role': 'visible',
+       'unit': 'gaussian',
+       'size': 6,
+       'states': 1,
+       'bias': 'b',
+       'parameters': {'sigma': 'sigma_v'},
+       'real': True,
+       'counts': False,
+       'counted': ()},
+ 'y': {'role': 'visible',
+       'unit': 'softmax',
+       'size': 6,
+       'states': 3,
+       'bias': 'c',
+       'parameters': {},
+       'real': False,
+       'counts': False,
+       'counted': ()},
+ 'h': {'role': 'hidden',
+       'unit': 'binary',
+       'size': 4,
+       'states': 1,
+       'bias': 'a',
+       'parameters': {},
+       'real': False,
+       'counts': False,
+       'counted': ()},
+ 'z': {'role': 'hidden',
+       'unit': 'spin',
+       'size': 4,
+       'states': 1,
+       'bias': None,
+       'parameters': {},
+       'real': False,
+       'counts': False,
+       'counted': ()}}
 WEIGHTS = {'W': {'shape': (6, 4), 'uses': (('v', 'h'), ('v', 'z'))},
  'U': {'shape': (4, 6), 'uses': (('h', 'y'), ('z', 'y'))},
  'J': {'shape': (4, 4), 'uses': (('h', 'z'),)}}
@@ -924,30 +1142,41 @@ SAMPLE = {
     "h": sample_h,
     "z": sample_z,
 }
-MEAN = {
-    "v": mean_v,
-    "y": mean_y,
-    "h": mean_h,
-    "z": mean_z,
+RELAX = {
+    "v": relax_v,
+    "y": relax_y,
+    "h": relax_h,
+    "z": relax_z,
 }
 
 
-def gibbs_sweep(p, s, own, scale, keys, fields, clamped, blocks=BLOCKS):
+def exposed(layer, own, s):
+    """The own field of a layer, times the summed lengths of those of its `counted` layers that are in `s`."""
+    lengths = [s[name].sum(axis=1, dtype=np.float64) for name in LAYERS[layer]["counted"] if name in s]
+    return (sum(lengths)[:, None] * own).astype(own.dtype) if lengths else own
+
+
+def trials_of(layer, s):
+    """The lengths of a count layer's documents, (cases,); None for other layers."""
+    return s[layer].sum(axis=1, dtype=np.float64) if LAYERS[layer]["counts"] else None
+
+
+def gibbs_sweep(p, s, own, scale, keys, fields, clamped, blocks=BLOCKS, held=None):
     """Draw every layer that is present and not clamped given the others, block by block, into the arrays of `s`.
 
-    `own`, `scale`, `keys` and `fields` are dicts by layer; `fields` are overwritten.
+    `own`, `scale`, `keys`, `fields` and `held` are dicts by layer; `fields` are overwritten.
     """
-    for block in blocks:
-        for layer in block:
-            if layer in s and layer not in clamped:
-                FIELD[layer](p, s, fields[layer])
-                SAMPLE[layer](p, fields[layer], own[layer], scale[layer], keys[layer], s[layer])
+    kept = {} if held is None else held
+    for layer in (layer for block in blocks for layer in block if layer in s and layer not in clamped):
+        FIELD[layer](p, s, fields[layer])
+        levels, trials = exposed(layer, own[layer], s), trials_of(layer, s)
+        SAMPLE[layer](p, fields[layer], levels, scale[layer], keys[layer], s[layer], trials, kept.get(layer))
 
 
-def mean_field_sweep(p, s, own, scale, fields, clamped):
+def mean_field_sweep(p, s, own, scale, fields, clamped, held=None):
     """Set every layer that is present and not clamped to its mean given the others' means, block by block."""
-    for block in BLOCKS:
-        for layer in block:
-            if layer in s and layer not in clamped:
-                FIELD[layer](p, s, fields[layer])
-                MEAN[layer](p, fields[layer], own[layer], scale[layer], s[layer])
+    kept = {} if held is None else held
+    for layer in (layer for block in BLOCKS for layer in block if layer in s and layer not in clamped):
+        FIELD[layer](p, s, fields[layer])
+        levels, trials = exposed(layer, own[layer], s), trials_of(layer, s)
+        RELAX[layer](p, fields[layer], levels, scale[layer], s[layer], trials, kept.get(layer))

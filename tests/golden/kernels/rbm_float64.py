@@ -4,8 +4,8 @@ Sizes: D = 5, F = 3. Numbers: float64.
 Source and options: 0123abcd
 
 Arrays hold statistics, (cases, size), C-contiguous; for a Gaussian layer the statistic is the state over sigma.
-`p` is a dict of parameters (weights as matrices), `s` a dict of statistics of the layers that are present. A unit
-with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
+`p` is a dict of parameters (weights with one axis a layer), `s` a dict of statistics of the layers that are present.
+A unit with field f takes the statistic s with density exp(f s - base(s) - A(f)), f = own + scale * field.
 """
 
 from __future__ import annotations
@@ -50,33 +50,36 @@ def squares64(counter: np.uint64) -> np.uint64:
     return np.uint64(t ^ (np.uint64(x * x + y) >> HALF))
 
 
-Real = np.float64
+@njit(**SCALAR)
+def uniform64(counter: np.uint64) -> float:
+    """A uniform number in (0, 1): (r + 1/2) / 2^52 for 52 random bits r, so never 0 or 1."""
+    return (float(squares64(counter) >> np.uint64(12)) + 0.5) * 2.0**-52
 
 
 @njit(**SCALAR)
-def exp(x: Real) -> Real:
+def exp64(x: float) -> float:
     """e^x, x clipped to [-708, 709]."""
     return math.exp(min(max(x, -708.0), 709.0))
 
 
 @njit(**SCALAR)
-def sigmoid(x: Real) -> Real:
+def sigmoid64(x: float) -> float:
     """1/(1 + e^-x)."""
-    return 1.0 / (1.0 + exp(-x))
+    return 1.0 / (1.0 + exp64(-x))
 
 
 @njit(**SCALAR)
-def softplus(x: Real) -> Real:
+def softplus64(x: float) -> float:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)."""
-    return max(x, 0.0) + math.log1p(exp(-abs(x)))
+    return max(x, 0.0) + math.log1p(exp64(-abs(x)))
 
 
-@njit(**SCALAR)
-def uniform(counter: np.uint64) -> Real:
-    """A uniform number in (0, 1): (r + 1/2) / 2^52 for 52 random bits r, so never 0 or 1."""
-    return (float(squares64(counter) >> np.uint64(12)) + 0.5) * 2.0**-52
-
-
+Real = np.float64
+exp = exp64
+sigmoid = sigmoid64
+softplus = softplus64
+sqrt = math.sqrt
+uniform = uniform64
 Array = NDArray[Any]
 
 
@@ -207,6 +210,77 @@ def average_step(average: Array, w: Array, weight: float) -> None:
     average_flat(flat(average), flat(w), Real(weight))
 
 
+@njit(**KERNEL)
+def step_adam(
+    w: Array, first: Array, second: Array, gradient: Array, rate: Real, keep1: Real, keep2: Real, tiny: Real, root: Real
+) -> None:
+    """One pass of `adam_step` over vectors; `rate` and `root` hold the corrections of the two averages."""
+    for i in range(w.size):
+        g = gradient[i]
+        m = keep1 * first[i] + (Real(1.0) - keep1) * g
+        v = keep2 * second[i] + (Real(1.0) - keep2) * g * g
+        first[i] = m
+        second[i] = v
+        w[i] += rate * m / (root * sqrt(v) + tiny)
+
+
+def adam_step(
+    w: Array,
+    first: Array,
+    second: Array,
+    gradient: Array,
+    rate: float,
+    keep1: float,
+    keep2: float,
+    tiny: float,
+    steps: int,
+) -> None:
+    """A step uphill of Adam; arrays of one shape, `steps` counted from 1.
+
+        first = keep1 first + (1 - keep1) gradient;  second = keep2 second + (1 - keep2) gradient^2
+        w += rate (first / (1 - keep1^steps)) / (sqrt(second / (1 - keep2^steps)) + tiny)
+
+    Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
+    """
+    corrected, root = rate / (1.0 - keep1**steps), (1.0 - keep2**steps) ** -0.5
+    numbers = (Real(corrected), Real(keep1), Real(keep2), Real(tiny), Real(root))
+    step_adam(flat(w), flat(first), flat(second), flat(gradient), *numbers)
+
+
+@njit(**KERNEL)
+def step_rmsprop(w: Array, second: Array, gradient: Array, rate: Real, keep: Real, tiny: Real) -> None:
+    """One pass of `rmsprop_step` over vectors."""
+    for i in range(w.size):
+        g = gradient[i]
+        v = keep * second[i] + (Real(1.0) - keep) * g * g
+        second[i] = v
+        w[i] += rate * g / (sqrt(v) + tiny)
+
+
+def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: float, tiny: float) -> None:
+    """Set second = keep second + (1 - keep) gradient^2; w = w + rate gradient / (sqrt(second) + tiny). One shape.
+
+    Source: Tieleman and Hinton (2012), "Neural networks for machine learning", lecture 6.5.
+    """
+    step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))
+
+
+def rows(own: Array) -> Array:
+    """An own field (size,) or (cases, size) as kernels take it: (1 or cases, size)."""
+    return own.reshape(-1, own.shape[-1])
+
+
+def before(out: Array, held: NDArray[np.bool_] | None) -> Array | None:
+    """What `put_back` needs of an array that is about to be overwritten."""
+    return None if held is None else out.copy()
+
+
+def put_back(out: Array, earlier: Array | None, held: NDArray[np.bool_] | None) -> None:
+    """Give the held entries of an array their earlier values."""
+    if held is not None and earlier is not None:
+        np.copyto(out, earlier, where=held)
+
+
 GAUSS = 0.28867513459481287  # 1/(2 sqrt(3)): the nodes of Gauss's rule, from the middle of a step of length 1
 STEP = 0.25  # the longest step on which two nodes are enough
 
@@ -233,10 +307,10 @@ def binary_draw(field, own, scale, key, out):
     """
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, drawn = field[i], out[i]
+        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
         counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
         for j in range(out.shape[1]):
-            f = own[j] + scale * fields[j]
+            f = levels[j] + scale * fields[j]
             u = uniform(np.uint64(counter + np.uint64(j)))
             drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
 
@@ -246,9 +320,10 @@ def binary_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, means = field[i], out[i]
+        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
         for j in range(out.shape[1]):
-            means[j] = binary_mean(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            means[j] = binary_mean(f)
 
 
 @njit(**KERNEL)
@@ -256,9 +331,10 @@ def binary_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
     scale = Real(scale)
     for i in range(field.shape[0]):
-        fields, total = field[i], 0.0
+        fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            total += binary_log_partition(own[j] + scale * fields[j])
+            f = levels[j] + scale * fields[j]
+            total += binary_log_partition(f)
         out[i] += total
 
 
@@ -272,17 +348,19 @@ def binary_add_changes(field, own0, scale0, own1, scale1, out):
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
         fields, total, far = field[i], 0.0, 0
+        levels0, levels1 = own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
         for j in range(field.shape[1]):
-            change = (own1[j] - own0[j]) + slope * fields[j]
-            middle = own0[j] + start * fields[j] + Real(0.5) * change
+            change = (levels1[j] - levels0[j]) + slope * fields[j]
+            middle = levels0[j] + start * fields[j] + Real(0.5) * change
             aside = Real(GAUSS) * change
-            total += Real(0.5) * change * (binary_mean(middle - aside) + binary_mean(middle + aside))
+            below = binary_mean(middle - aside)
+            total += Real(0.5) * change * (below + binary_mean(middle + aside))
             far += 1 if abs(change) > Real(STEP) else 0
         if far > 0:
             total = 0.0
             for j in range(field.shape[1]):
-                total += binary_log_partition(own1[j] + end * fields[j])
-                total -= binary_log_partition(own0[j] + start * fields[j])
+                f0, f1 = levels0[j] + start * fields[j], levels1[j] + end * fields[j]
+                total += binary_log_partition(f1) - binary_log_partition(f0)
         out[i] += total
 
 
@@ -304,25 +382,36 @@ def own_factor_v(p):
     return np.full(5, 1.0, Real)
 
 
-def sample_v(p, field, own, scale, key, out):
+
+def sample_v(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of v drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        binary_draw(field, own, float(scale), np.uint64(key), out)
+        binary_draw(field, rows(own), float(scale), np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_v(p, field, own, scale, out):
-    """Mean statistics of v at the field own + scale * field."""
-    binary_means(field, own, float(scale), out)
+
+def mean_v(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of v at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    binary_means(field, rows(own), float(scale), out)
+    put_back(out, earlier, held)
 
 
-def log_partition_v(p, field, own, scale, out):
+
+relax_v = mean_v
+
+
+
+def log_partition_v(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    binary_add_log_partitions(field, own, float(scale), out)
+    binary_add_log_partitions(field, rows(own), float(scale), out)
 
 
-def log_partition_change_v(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_v(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    binary_add_changes(field, own0, float(scale0), own1, float(scale1), out)
+    binary_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), out)
 
 
 def base_energy_v(p, s, out):
@@ -362,25 +451,36 @@ def own_factor_h(p):
     return np.full(3, 1.0, Real)
 
 
-def sample_h(p, field, own, scale, key, out):
+
+def sample_h(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of h drawn at the field own + scale * field, from the uint64 counter base `key`."""
+    earlier = before(out, held)
     with np.errstate(over="ignore"):
-        binary_draw(field, own, float(scale), np.uint64(key), out)
+        binary_draw(field, rows(own), float(scale), np.uint64(key), out)
+    put_back(out, earlier, held)
 
 
-def mean_h(p, field, own, scale, out):
-    """Mean statistics of h at the field own + scale * field."""
-    binary_means(field, own, float(scale), out)
+
+def mean_h(p, field, own, scale, out, trials=None, held=None):
+    """Mean statistics of h at the field own + scale * field, each unit given all others."""
+    earlier = before(out, held)
+    binary_means(field, rows(own), float(scale), out)
+    put_back(out, earlier, held)
 
 
-def log_partition_h(p, field, own, scale, out):
+
+relax_h = mean_h
+
+
+
+def log_partition_h(p, field, own, scale, out, trials=None):
     """out += sum over units of A(own + scale * field)."""
-    binary_add_log_partitions(field, own, float(scale), out)
+    binary_add_log_partitions(field, rows(own), float(scale), out)
 
 
-def log_partition_change_h(p, field, own0, scale0, own1, scale1, out):
+def log_partition_change_h(p, field, own0, scale0, own1, scale1, out, trials=None):
     """out += sum over units of A(own1 + scale1 * field) - A(own0 + scale0 * field)."""
-    binary_add_changes(field, own0, float(scale0), own1, float(scale1), out)
+    binary_add_changes(field, rows(own0), float(scale0), rows(own1), float(scale1), out)
 
 
 def base_energy_h(p, s, out):
@@ -403,8 +503,9 @@ def state_h(p, s):
 
 
 # --- Statistics of the weights -----------------------------------------------------------------------------------
+
 def weight_statistics_W(s, scale, add, out):
-    """out = scale * (s(v)' s(h)), plus out if `add`; uses with an absent layer are left out."""
+    """out = scale * (s(v)' s(h)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s and "h" in s:
         multiply_outer(s["v"], s["h"], out, scale, beta)
@@ -412,11 +513,28 @@ def weight_statistics_W(s, scale, add, out):
     if beta == 0.0:
         out[:] = 0.0
 
+
 # --- Structure and sweeps ----------------------------------------------------------------------------------------
 
 HEADER = {'model': 'RBM', 'pgmdsl': '0.1.0', 'digest': '0123abcd', 'dtype': 'float64', 'sizes': {'D': 5, 'F': 3}}
-LAYERS = {'v': {'role': 'visible', 'unit': 'binary', 'size': 5, 'states': 1, 'bias': 'b', 'sigma': None},
- 'h': {'role': 'hidden', 'unit': 'binary', 'size': 3, 'states': 1, 'bias': 'a', 'sigma': None}}
+LAYERS = {'v': {'role': 'visible',
+       'unit': 'binary',
+       'size': 5,
+       'states': 1,
+       'bias': 'b',
+       'parameters': {},
+       'real': False,
+       'counts': False,
+       'counted': ()},
+ 'h': {'role': 'hidden',
+       'unit': 'binary',
+       'size': 3,
+       'states': 1,
+       'bias': 'a',
+       'parameters': {},
+       'real': False,
+       'counts': False,
+       'counted': ()}}
 WEIGHTS = {'W': {'shape': (5, 3), 'uses': (('v', 'h'),)}}
 BLOCKS = (('h',), ('v',))
 FIELD = {
@@ -427,28 +545,39 @@ SAMPLE = {
     "v": sample_v,
     "h": sample_h,
 }
-MEAN = {
-    "v": mean_v,
-    "h": mean_h,
+RELAX = {
+    "v": relax_v,
+    "h": relax_h,
 }
 
 
-def gibbs_sweep(p, s, own, scale, keys, fields, clamped, blocks=BLOCKS):
+def exposed(layer, own, s):
+    """The own field of a layer, times the summed lengths of those of its `counted` layers that are in `s`."""
+    lengths = [s[name].sum(axis=1, dtype=np.float64) for name in LAYERS[layer]["counted"] if name in s]
+    return (sum(lengths)[:, None] * own).astype(own.dtype) if lengths else own
+
+
+def trials_of(layer, s):
+    """The lengths of a count layer's documents, (cases,); None for other layers."""
+    return s[layer].sum(axis=1, dtype=np.float64) if LAYERS[layer]["counts"] else None
+
+
+def gibbs_sweep(p, s, own, scale, keys, fields, clamped, blocks=BLOCKS, held=None):
     """Draw every layer that is present and not clamped given the others, block by block, into the arrays of `s`.
 
-    `own`, `scale`, `keys` and `fields` are dicts by layer; `fields` are overwritten.
+    `own`, `scale`, `keys`, `fields` and `held` are dicts by layer; `fields` are overwritten.
     """
-    for block in blocks:
-        for layer in block:
-            if layer in s and layer not in clamped:
-                FIELD[layer](p, s, fields[layer])
-                SAMPLE[layer](p, fields[layer], own[layer], scale[layer], keys[layer], s[layer])
+    kept = {} if held is None else held
+    for layer in (layer for block in blocks for layer in block if layer in s and layer not in clamped):
+        FIELD[layer](p, s, fields[layer])
+        levels, trials = exposed(layer, own[layer], s), trials_of(layer, s)
+        SAMPLE[layer](p, fields[layer], levels, scale[layer], keys[layer], s[layer], trials, kept.get(layer))
 
 
-def mean_field_sweep(p, s, own, scale, fields, clamped):
+def mean_field_sweep(p, s, own, scale, fields, clamped, held=None):
     """Set every layer that is present and not clamped to its mean given the others' means, block by block."""
-    for block in BLOCKS:
-        for layer in block:
-            if layer in s and layer not in clamped:
-                FIELD[layer](p, s, fields[layer])
-                MEAN[layer](p, fields[layer], own[layer], scale[layer], s[layer])
+    kept = {} if held is None else held
+    for layer in (layer for block in BLOCKS for layer in block if layer in s and layer not in clamped):
+        FIELD[layer](p, s, fields[layer])
+        levels, trials = exposed(layer, own[layer], s), trials_of(layer, s)
+        RELAX[layer](p, fields[layer], levels, scale[layer], s[layer], trials, kept.get(layer))

@@ -147,7 +147,7 @@ def examples(code: str) -> list[str]:
 def codes() -> list[str]:
     """The codes that the semantic check's own modules mention."""
     folder = Path(pgmdsl.compiler.__file__).parent
-    files = [*folder.glob("check*.py"), folder / "sizes.py", folder / "settings.py"]
+    files = [*folder.glob("check*.py"), *folder.glob("unit_*.py"), folder / "sizes.py", folder / "settings.py"]
     return sorted({code for file in files for code in CODES.findall(file.read_text(encoding="utf-8"))})
 
 

@@ -168,8 +168,8 @@ def _verify_growth(declared: Declared, lower: Fraction | None, upper: Fraction |
     ends = [format_expression(exact(v)) if v is not None else "" for v in (lower, upper)]
     where = (f"{ends[0]} < {x} < {ends[1]}" if ends[1] else f"{x} > {ends[0]}") if ends[0] else f"{x} < {ends[1]}"
     where = f"where {where}" if ends != ["", ""] else "everywhere"
-    shown = f"is {text}" if rational(written(curvature)) is not None else f"is {text}, which may be 0 or less"
-    message = f"the energy of {unit} {where} has a second derivative that {shown}"
+    needs = "and needs one above 0" if rational(written(curvature)) is not None else "which may be 0 or less"
+    message = f"the energy of {unit} has the second derivative {text} {where}, {needs}"
     help = f"give it a term such as {x}^2/2, or g*{x}^2/2 with param g > 0"
     if None in (lower, upper):
         message += f": the integral of exp(f*{x} - energy) then diverges for some field f"

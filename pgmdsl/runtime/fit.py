@@ -18,6 +18,7 @@ from pgmdsl.runtime.random import permutation, stream_key
 from pgmdsl.runtime.recipe import Recipe
 
 Array = NDArray[Any]
+MEASURED = 2000  # cases at most on which the pace of layers is measured
 
 
 @dataclass
@@ -70,7 +71,14 @@ class Job:
         """The values of the schedules at a step, from 0."""
         at = (step // self.steps_per_epoch, step, step / self.steps)
         recipe = self.recipe
-        rates = Rates(recipe.rate.at(*at), recipe.momentum.at(*at), recipe.decay.at(*at))
+        rates = Rates(
+            recipe.rate.at(*at),
+            recipe.momentum.at(*at),
+            recipe.decay.at(*at),
+            0.0 if recipe.l1 is None else recipe.l1.at(*at),
+            np.inf if recipe.max_norm is None else recipe.max_norm.at(*at),
+            np.inf if recipe.clip is None else recipe.clip.at(*at),
+        )
         if rates.momentum >= 1:
             raise Error(
                 f"momentum is {rates.momentum:g} at epoch {at[0]}, and has to be below 1; mend it in the train block"
@@ -78,15 +86,22 @@ class Job:
         return rates
 
     def start(self) -> None:
-        """Offsets and chains, before the first step."""
-        chains = self.learner.chains
+        """Offsets, chains and the pace of layers, before the first step."""
+        chains, held = self.learner.negative.start_states, {}
         if chains:
             rows = len(next(iter(chains.values())))
             order = permutation(stream_key(self.feed.seed, *self.words, "chains"), self.cases)
             cases = order[np.arange(rows) % self.cases]
-            observed = {n: x for n, x in chains.items() if n in self.feed.layers}
-            self.feed.fill(cases, observed, (*self.words, "chains"))
-        self.learner.start(self.feed.means(), self.words)
+            self.feed.fill(cases, {n: x for n, x in chains.items() if n in self.feed.layers}, (*self.words, "chains"))
+            held = self.feed.held(cases)
+        self.learner.start(self.feed.means(), self.words, held)
+        wanted = [n for n in self.feed.layers if self.learner.measures(n)]
+        if wanted:
+            cases = self.feed.sample_cases(MEASURED)
+            s = self.machine.new_state(len(cases), wanted)
+            self.feed.fill(cases, s, None)
+            weight = self.feed.data.weight(cases)
+            self.learner.measure(s, weight / weight.sum(), self.feed.held(cases))
 
     def take_step(self, order: Array) -> None:
         """The next step. Batches divide the epoch's order evenly, so that none is a mere remainder."""
@@ -94,14 +109,15 @@ class Job:
         i = self.step % per
         cases = order[i * n // per : (i + 1) * n // per]
         words = (*self.words, self.step)
-        s = {name: x[: len(cases)] for name, x in self.learner.positive.items() if name in self.feed.layers}
+        s = {name: x[: len(cases)] for name, x in self.learner.positive.s.items() if name in self.feed.layers}
         self.feed.fill(cases, s, words)
         weights, mass = None, 1.0
         if self.feed.data.weights is not None:
             weights = self.feed.data.weights[cases]
             mass = float(weights.mean() / self.feed.data.weights.mean())
         clock = (self.step, self.step + 1 == self.steps)
-        self.learner.step(len(cases), weights, mass, self.rates(self.step), clock, words)
+        held = self.feed.held(cases)
+        self.learner.step(len(cases), weights, mass, self.rates(self.step), clock, words, held)
         self.step += 1
 
     def averaged(self) -> Machine:
@@ -111,7 +127,7 @@ class Job:
         parameters = dict(self.machine.parameters)
         for name, value in self.learner.average.values.items():
             parameters[name] = value.reshape(parameters[name].shape)
-        return Machine(self.machine.artifact, self.machine.kernels, parameters, self.machine.layers, self.machine.scale)
+        return self.machine.with_parameters(parameters)
 
     @property
     def out_of_patience(self) -> bool:
@@ -128,7 +144,7 @@ class Job:
         if self.best_value is None or value > self.best_value:
             self.best_value, self.since_best = value, 0
             machine = self.averaged()
-            self.best = {n: machine.p[n].copy() for n in self.learner.optimiser.velocity}
+            self.best = {n: machine.p[n].copy() for n in self.learner.optimiser.trained}
         else:
             self.since_best += 1
 
@@ -141,11 +157,11 @@ class Job:
 
     def verify_finite(self) -> None:
         """Raise `Error` if training has diverged."""
-        for name in self.learner.optimiser.velocity:
+        for name in self.learner.optimiser.trained:
             if not np.isfinite(self.machine.p[name]).all():
                 raise Error(
                     f"{self.name}: {name} is no longer finite after epoch {self.epochs_begun}: training has diverged. "
-                    "Lower the rate, or raise decay; the run keeps its last checkpoint"
+                    "Lower the rate, set clip or raise decay; the run keeps its last checkpoint"
                 )
 
     # --- what a checkpoint holds --------------------------------------------------------------------------

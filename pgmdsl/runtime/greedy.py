@@ -1,8 +1,10 @@
 """Greedy pretraining: restricted machines, one for each hidden layer bottom up, then composed into the whole.
 
-Within its stage a layer's input is doubled where the whole model will send it input from the other side as well. The
-stages have biases of their own; on composing, weights are taken as they are and the biases of a layer that belongs to
-two stages are averaged, so that the layer hears half of what each stage told it.
+Within its stage a layer's input is doubled where the whole model will send it input from the other side as well. What
+belongs to one layer alone, its bias, its units' own parameters and its lateral weight, each stage has for itself; on
+composing, weights between layers are taken as they are, and what several stages have trained of one layer is averaged,
+so that the layer hears half of what each stage told it. Several pathways are pretrained one by one, and joined by the
+stage of the layer where they meet.
 
 Source: Salakhutdinov and Hinton (2009), section 3.1; the averaging is ours (the source does not mention biases).
 """
@@ -23,7 +25,7 @@ from pgmdsl.runtime.parameters import mean_statistics, set_centred_biases
 
 Array = NDArray[Any]
 Parameters = dict[str, Array]
-StageBiases = dict[str, Parameters]  # by upper layer, that stage's own biases by name
+StageOwn = dict[str, Parameters]  # by upper layer, what that stage has for itself, by name
 
 
 def stages_of(artifact: Artifact, target: str | None) -> tuple[GreedyStage, ...]:
@@ -32,26 +34,50 @@ def stages_of(artifact: Artifact, target: str | None) -> tuple[GreedyStage, ...]
 
 
 def stage_machine(
-    artifact: Artifact, kernels: Kernels, parameters: Parameters, stage: GreedyStage, biases: Mapping[str, Array]
+    artifact: Artifact,
+    kernels: Kernels,
+    parameters: Parameters,
+    stage: GreedyStage,
+    own: Mapping[str, Array],
+    colours: Mapping[str, Array] | None = None,
 ) -> Machine:
-    """The restricted machine of a stage: the model's weights, the stage's biases."""
-    return Machine(artifact, kernels, {**parameters, **biases}, (*stage.lower, stage.upper), stage.scale)
+    """The restricted machine of a stage: the model's weights between layers, the rest the stage's own."""
+    layers = (*stage.lower, stage.upper)
+    return Machine(artifact, kernels, {**parameters, **own}, layers, stage.scale, colours=colours)
 
 
-def own_biases(artifact: Artifact, parameters: Parameters, stage: GreedyStage) -> Parameters:
-    """Copies of the biases of a stage's layers."""
-    names = {artifact.layers[n].bias for n in (*stage.lower, stage.upper)}
-    return {n: parameters[n].copy() for n in artifact.parameters if n in names}
+def own_parameters(artifact: Artifact, parameters: Parameters, stage: GreedyStage, own: StageOwn) -> Parameters:
+    """Copies of what belongs to one of a stage's layers alone: biases, units' own parameters, lateral weights.
+
+    They start as the last earlier stage that has them left them, else as they are in the model.
+    """
+    layers = {*stage.lower, stage.upper}
+    latest = {**parameters, **{name: value for earlier in own.values() for name, value in earlier.items()}}
+    return {
+        name: latest[name].copy()
+        for name, p in artifact.parameters.items()
+        if (p.kind != "weight" or p.symmetric) and set(p.layers) & layers
+    }
+
+
+def trained_in_stage(artifact: Artifact, stage: GreedyStage, trained: frozenset[str]) -> frozenset[str]:
+    """Which of the trained parameters a stage trains.
+
+    The states of its hidden lower layers are drawn by earlier stages in units of their sigma, and hold nothing from
+    which it could be learned again.
+    """
+    layers = artifact.layers
+    return trained - {layers[n].sigma or "" for n in stage.lower if layers[n].role == "hidden"}
 
 
 def passes_below(
-    artifact: Artifact, kernels: Kernels, parameters: Parameters, stage: GreedyStage, biases: StageBiases
+    artifact: Artifact, kernels: Kernels, parameters: Parameters, stage: GreedyStage, own: StageOwn
 ) -> list[tuple[Machine, str]]:
     """The upward passes through earlier stages by which a stage's hidden lower layers get their data."""
     needed, passes = {n for n in stage.lower if artifact.layers[n].role == "hidden"}, []
     for other in reversed(artifact.greedy[: artifact.greedy.index(stage)]):
         if other.upper in needed:
-            machine = stage_machine(artifact, kernels, parameters, other, biases.get(other.upper, {}))
+            machine = stage_machine(artifact, kernels, parameters, other, own.get(other.upper, {}))
             passes.append((machine, other.upper))
             needed |= {n for n in other.lower if artifact.layers[n].role == "hidden"}
     return passes[::-1]
@@ -65,9 +91,9 @@ def start_stage(machine: Machine, feed: Feed, trained: frozenset[str]) -> None:
     set_centred_biases(machine, everything, {b for b in biases if b is not None and b in trained})
 
 
-def compose(artifact: Artifact, parameters: Parameters, biases: StageBiases) -> None:
-    """Put the stages' biases into the whole model, averaged where a bias has been trained in several."""
+def compose(artifact: Artifact, parameters: Parameters, own: StageOwn) -> None:
+    """Put what the stages have for themselves into the whole model, averaged where several have it."""
     for name in artifact.parameters:
-        copies = [stage[name] for stage in biases.values() if name in stage]
+        copies = [stage[name] for stage in own.values() if name in stage]
         if copies:
             parameters[name][...] = np.mean(copies, axis=0)

@@ -1,30 +1,31 @@
-"""One step of maximum likelihood, or of contrastive divergence, for any machine: two phases, then the optimiser.
+"""One step of learning for any machine: two phases, or the pseudo-likelihood's residuals, then the optimiser.
 
-    G = E_data[s_a s_b'] - E_model[s_a s_b'],        d = E_data[s] - E_model[s]
-
-The positive phase fills in the hidden layers given the data; the negative phase moves states of the model by Gibbs
-sweeps. In both, the layers updated last enter with their conditional means instead of samples, which leaves the
-expectation as it is and lessens the noise (Rao and Blackwell).
+The positive phase fills in what is latent given the data; the negative phase moves states of the model. The difference
+of their statistics is the gradient of the mean log-likelihood, or with contrastive divergence an approximation to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.machine import Machine, State, Words
-from pgmdsl.runtime.optimise import Average, Optimiser, Rates
-from pgmdsl.runtime.parameters import inside
-from pgmdsl.runtime.random import stream_key
+from pgmdsl.runtime.machine import NOTHING, Held, Machine, State, Words
+from pgmdsl.runtime.negative import NegativePhase
+from pgmdsl.runtime.objectives import add_pseudolikelihood
+from pgmdsl.runtime.optimise import LEAST_SPREAD, Average, Optimiser, Rates
+from pgmdsl.runtime.penalties import add_sparsity
+from pgmdsl.runtime.positive import Batch, PositivePhase
 from pgmdsl.runtime.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pgmdsl.runtime.estimators.exact import ExactStatistics
 
 Array = NDArray[Any]
 OFFSET_RATE = 0.01  # of the running means that centre hidden layers
-CLAMPED_SWEEPS = 5  # that draw coupled hidden layers given data, where cd starts and the positive phase has no samples
 
 
 class Learner:
@@ -32,11 +33,10 @@ class Learner:
 
     Attributes:
         machine: what is trained.
-        observed: its layers that hold data.
-        positive: their statistics and those of the other layers, (batch, size); the caller fills in the observed.
-        chains: the persistent states, for `negative = pcd`, else empty.
+        observed: its layers that hold data, given ones among them.
+        positive, negative: the two phases; `positive.s` is where the caller puts a batch.
         running: by layer, the data's mean statistic if observed, else the running mean of the positive phase.
-        optimiser: velocities and offsets.
+        optimiser: the step, with its velocities and offsets.
         average: the average of the parameters, or None.
     """
 
@@ -48,44 +48,59 @@ class Learner:
         trained: Collection[str],
         seed: int,
         *,
-        weighted: bool = False,
+        incomplete: Collection[str] = (),
+        masks: Mapping[str, Array] | None = None,
     ) -> None:
-        """Allocate all buffers. Raises `Error` for settings that this machine cannot follow."""
+        """Allocate all buffers. Raises `Error` for settings that this machine cannot follow.
+
+        Args:
+            machine: what is trained.
+            observed: its layers that hold data.
+            recipe: the phase's settings.
+            trained: the names of the parameters that are trained.
+            seed: of all random numbers.
+            incomplete: those of the observed layers that have missing values.
+            masks: by weight, where it has entries, for those that do not have all.
+        """
         self.machine, self.recipe, self.seed = machine, recipe, seed
         self.observed = tuple(n for n in machine.layers if n in observed)
         self.latent = tuple(n for n in machine.layers if n not in observed)
-        self.independent = machine.independent(self.latent)
-        restricted = machine.layers != tuple(machine.artifact.layers)
-        if restricted and recipe.negative.kind == "exact":
-            raise Error(
-                "negative = exact sums over the whole model, so greedy cannot use it; write negative = cd(1) there"
-            )
-        # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
-        # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
-        self.order = tuple(sorted(machine.blocks, key=lambda block: not set(block) & set(self.observed)))
-        self.positive = machine.new_state(recipe.batch)
-        self._positive_fields = machine.new_state(recipe.batch, self.latent)
-        self._positive_means = machine.new_state(recipe.batch, self.latent if recipe.positive.kind == "gibbs" else ())
-        kind = recipe.negative.kind
-        rows = {"exact": 0, "pcd": recipe.negative.chains}.get(kind, recipe.batch)
-        self._negative = machine.new_state(rows)
-        self._negative_fields = machine.new_state(rows)
-        self._negative_means = machine.new_state(rows, self.order[-1])
-        self.chains = self._negative if kind == "pcd" else {}
-        self._scaled = machine.new_state(recipe.batch if weighted else 0)
-        self.running = {n: np.zeros(machine.artifact.layers[n].size, machine.dtype) for n in machine.layers}
-        self.optimiser = Optimiser(machine, trained)
-        trained_here = (*self.optimiser.weights, *self.optimiser.biases)
-        self.average = Average(machine, trained_here, recipe.average) if recipe.average else None
+        self.moving = tuple(n for n in machine.layers if n in self.latent or n in incomplete)
+        _verify_objective(self, incomplete)
+        layers = machine.artifact.layers
+        self.running = {n: np.zeros(layers[n].size, machine.dtype) for n in machine.layers}
+        enumerable = recipe.negative.kind == "exact"
+        self.positive = PositivePhase(
+            machine, observed, recipe.positive, recipe.batch, seed, self.running, enumerable=enumerable
+        )
+        self.negative = NegativePhase(machine, self.positive, recipe.negative, recipe.batch, seed)
+        standardise = recipe.centering == "standardise"
+        self.optimiser = Optimiser(machine, trained, recipe.ascent, standardise=standardise, masks=masks)
+        self.statistics = self.optimiser.statistics
+        self.average = Average(machine, self.optimiser.trained, recipe.average) if recipe.average else None
+
+    @property
+    def approximates_missing(self) -> bool:
+        """Whether `positive = exact` has to draw what is missing, as the posterior does not close."""
+        incomplete = {n: np.zeros((0, 0), bool) for n in self.moving if n in self.observed}
+        return bool(incomplete) and self.recipe.positive.kind == "exact" and self.positive.kind(incomplete) == "gibbs"
 
     # --- what a checkpoint holds --------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, Array]:
         """All arrays carried from step to step, by name."""
-        out = {f"velocity/{n}": v for n, v in self.optimiser.velocity.items()}
-        out |= {f"running/{n}": v for n, v in self.running.items()}
-        out |= {f"chain/{n}": v for n, v in self.chains.items()}
-        return out | {f"average/{n}": v for n, v in (self.average.values if self.average else {}).items()}
+        optimiser, tempering = self.optimiser, self.negative.tempering
+        out = dict(optimiser.rule.state)
+        for what, vectors in (
+            ("running", self.running),
+            ("chain", self.negative.chains),
+            ("pace", optimiser.pace),
+            ("exposure", optimiser.exposure),
+            ("spread", optimiser.spread),
+            ("average", self.average.values if self.average else {}),
+        ):
+            out |= {f"{what}/{n}": v for n, v in vectors.items()}
+        return out | (tempering.arrays() if tempering else {})
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take the arrays of a checkpoint. Raises `Error` if one is missing or of another shape."""
@@ -93,22 +108,66 @@ class Learner:
             if name not in arrays or arrays[name].shape != array.shape:
                 raise Error(f"the checkpoint's {name} does not fit this model and its settings; it is of another run")
             array[...] = arrays[name]
-        self._centre()
 
     # --- steps --------------------------------------------------------------------------------------------
 
-    def start(self, means: Mapping[str, Array], words: Words) -> None:
-        """Take the means of the observed layers, and draw the hidden layers of chains whose observed ones are set."""
+    def start(self, means: Mapping[str, Array], words: Words, held: Held = NOTHING) -> None:
+        """Take the means of the observed layers, and begin the chains.
+
+        Args:
+            means: mean statistics (size,) of the observed layers.
+            words: what makes the chains' random numbers their own.
+            held: by layer with missing values among the cases that chains start from, which entries are observed.
+        """
         for name in self.observed:
             self.running[name][:] = means[name]
-        self._centre()
-        if self.chains:
-            self.machine.bottom_up(self.chains, self._negative_fields, self.observed, self.seed, (*words, "start"))
+        for name in self.latent:
+            zero = np.zeros((1, self.running[name].size), self.machine.dtype)
+            self.machine.kernels.mean[name](self.machine.p, zero, zero[0], 1.0, self.running[name][None])
+        self.negative.start(words, held)
+
+    def measures(self, name: str) -> bool:
+        """Whether the pace of a layer has to be measured: its units can vary more than binary or spin units."""
+        layer = self.machine.artifact.layers[name]
+        bounded = layer.support == "one_hot" or (layer.support == "finite" and np.ptp(layer.values) <= 2)
+        return not bounded or bool(self.optimiser.spread)
+
+    def measure(self, s: State, share: Array, held: Held) -> None:
+        """Take the pace of layers and the mean square of lengths from some cases of the observed layers.
+
+        The pace of a layer is the variance of a site's statistic, that is summed over the states of a categorical
+        site, and averaged over sites; at least 1. Of documents it is taken at their mean frequencies, of each length.
+        """
+        for name, x in s.items():
+            layer, known = self.machine.artifact.layers[name], held.get(name, np.ones((), bool))
+            weight = share[:, None] * np.broadcast_to(known, x.shape)
+            mass = np.maximum(weight.sum(axis=0), np.finfo(np.float64).tiny)
+            centre = (weight * x).sum(axis=0) / mass
+            if layer.support == "counts":
+                centre = x.sum(axis=1, keepdims=True) * (centre / max(centre.sum(), 1.0))
+            variance = (weight * np.square(x - centre)).sum(axis=0) / mass
+            if not self.optimiser.spread:
+                self.optimiser.pace[name][:] = max(1.0, float(variance.sum() / (layer.size // layer.states)))
+            else:
+                self.optimiser.spread[name][:] = _floored(variance)
+        for name in self.machine.layers:
+            if any(n in s for n in self.machine.artifact.layers[name].counted):
+                exposure = np.asarray(
+                    sum(s[n].sum(axis=1) for n in self.machine.artifact.layers[name].counted if n in s)
+                )
+                self.optimiser.exposure[name][:] = float(share @ np.square(exposure))
 
     def step(
-        self, cases: int, weights: Array | None, mass: float, rates: Rates, clock: tuple[int, bool], words: Words
+        self,
+        cases: int,
+        weights: Array | None,
+        mass: float,
+        rates: Rates,
+        clock: tuple[int, bool],
+        words: Words,
+        held: Held = NOTHING,
     ) -> None:
-        """One step from the data in the first rows of `positive`.
+        """One step from the data in the first rows of `positive.s`.
 
         Args:
             cases: how many rows there are.
@@ -117,131 +176,100 @@ class Learner:
             rates: the values of the schedules.
             clock: the number of steps taken before in this phase, and whether this is the last one.
             words: what makes this step's random numbers its own.
+            held: by layer with missing values among these cases, which entries are observed, (cases, size).
         """
         share = np.full(cases, 1 / cases) if weights is None else weights / weights.sum()
         share = share.astype(self.machine.dtype)
-        s = {n: a[:cases] for n, a in self.positive.items()}
-        fields = {n: a[:cases] for n, a in self._positive_fields.items()}
-        shown = self._positive_phase(s, fields, words)
-        means = self._gather(shown, share, weights is not None, mass, first=True)
-        for name in self.latent:
-            self.running[name] += (means[name] - self.running[name]) * (OFFSET_RATE if clock[0] else 1.0)
-        self._centre()
-        self._negative_phase(s, fields, share, weights is not None, mass, words)
-        self.optimiser.step(rates)
+        incomplete = {n: mask for n, mask in held.items() if n in self.observed and not mask.all()}
+        batch = Batch(cases, share, weights is not None, mass, incomplete, words)
+        if self.recipe.objective == "pseudolikelihood":
+            means = add_pseudolikelihood(self.machine, self.positive.views(batch)[0], batch, self.statistics)
+            self._follow(means, clock[0], batch)
+        else:
+            means = self._positive_phase(batch)
+            self._follow(means, clock[0], batch)
+            self._negative_phase(batch)
+        if self.recipe.sparsity is not None:
+            add_sparsity(self.machine, self.recipe.sparsity, self.latent, self.running, means, self.statistics, mass)
+        for name, change in self.optimiser.step(rates, clock[0] + 1).items():
+            self.running[name] *= change
         if self.average:
             self.average.note(clock[0] + 1, clock[1])
 
-    def _positive_phase(self, s: State, fields: State, words: Words) -> State:
-        """Fill in the latent layers; returns the state to take statistics of."""
-        kind, sweeps = self.recipe.positive.kind, self.recipe.positive.sweeps
-        match kind:
-            case "exact" if self.independent:
-                self.machine.posterior(s, fields, self.observed)
-            case "exact":
-                pass  # `_gather` enumerates
-            case "mean_field":
-                self.machine.mean_field(s, fields, sweeps, self.observed)
-            case "gibbs":
-                last = self._draw_given_data(s, fields, sweeps, words)
-                return {**s, **self._means(last, fields, self._positive_means)}
-        return s
+    def _follow(self, means: Mapping[str, Array], step: int, batch: Batch) -> None:
+        """Let running means, and variances in standardised coordinates, follow the positive phase; centre on them."""
+        for name in self.moving:
+            rate = OFFSET_RATE if step or name in self.observed else 1.0
+            self.running[name] += (means[name] - self.running[name]) * rate
+        if self.optimiser.spread and self.latent:
+            self._follow_spread(batch, OFFSET_RATE if step else 1.0)
+        if self.recipe.centering != "off":
+            self.optimiser.coordinates.centre(self.running)
 
-    def _draw_given_data(self, s: State, fields: State, sweeps: int, words: Words) -> tuple[str, ...]:
-        self.machine.bottom_up(s, fields, self.observed, self.seed, (*words, "up"))
-        return self.machine.gibbs(s, fields, sweeps, self.seed, (*words, "positive"), self.observed)
+    def _follow_spread(self, batch: Batch, rate: float) -> None:
+        """Let the variances of hidden layers follow those of states that are drawn given the data."""
+        s, scratch = self.machine.new_state(batch.cases), self.machine.new_state(batch.cases)
+        self.positive.draw(batch, s, scratch)
+        for name in self.latent:
+            variance = batch.share @ np.square(s[name] - batch.share @ s[name], dtype=np.float64)
+            spread = self.optimiser.spread[name]
+            spread += (_floored(variance) - spread) * rate
 
-    def _means(self, layers: tuple[str, ...], fields: State, out: State) -> State:
-        """The conditional means of the layers updated last, in buffers."""
-        means = {n: out[n][: len(fields[n])] for n in layers}
-        for name, mean in means.items():
-            self.machine.mean(name, fields[name], mean)
-        return means
+    # --- phases -------------------------------------------------------------------------------------------
 
-    def _negative_phase(self, s: State, fields: State, share: Array, weighted: bool, mass: float, words: Words) -> None:
-        negative = self.recipe.negative
-        if negative.kind == "exact":
-            self._gather_exact({}, None, -mass, first=False)
+    def _positive_phase(self, batch: Batch) -> dict[str, Array]:
+        """Begin the statistics; returns the layers' means."""
+        shown = self.positive.fill(batch)
+        if shown is not None:
+            return self.statistics.add(shown, batch.mass, first=True)
+        s, _ = self.positive.views(batch)
+        clamped = {n: s[n] for n in self.observed}
+        exact = _exact_statistics(self.machine, clamped, batch, batch.held, {})
+        complete = {n: x for n, x in clamped.items() if n not in batch.held}
+        return self.statistics.add_exact(complete, exact, batch.share, batch.mass, first=True)
+
+    def _negative_phase(self, batch: Batch) -> None:
+        """Take the model's statistics off."""
+        if self.recipe.negative.kind != "exact":
+            self.statistics.add(self.negative.sample(batch), -batch.mass, first=False)
+            if not self.negative.paired and self.statistics.documents:
+                self.statistics.settle_lengths(self.running)
             return
-        rows = len(share) if negative.kind == "cd" else len(next(iter(self._negative.values())))
-        state = {n: a[:rows] for n, a in self._negative.items()}
-        scratch = {n: a[:rows] for n, a in self._negative_fields.items()}
-        if negative.kind == "cd":
-            self._start_at_data(s, fields, state, scratch, words)
-        elif negative.kind == "gibbs":
-            self._start_at_random(state, scratch, words)
-        last = self.machine.gibbs(state, scratch, negative.sweeps, self.seed, (*words, "negative"), order=self.order)
-        shown = {**state, **self._means(last, scratch, self._negative_means)}
-        if negative.kind != "cd":
-            share, weighted = np.full(rows, 1 / rows, self.machine.dtype), False
-        self._gather(shown, share, weighted, -mass, first=False)
+        s, _ = self.positive.views(batch)
+        lengths = {
+            n: s[n].sum(axis=1, dtype=np.float64) for n in self.statistics.documents if n not in self.machine.given
+        }
+        given = {n: s[n] for n in self.machine.given}
+        exact = _exact_statistics(self.machine, given, batch, {}, lengths)
+        share = batch.share if given or lengths else np.ones(1, self.machine.dtype)
+        self.statistics.add_exact(given, exact, share, -batch.mass, first=False)
 
-    def _start_at_data(self, s: State, fields: State, state: State, scratch: State, words: Words) -> None:
-        """Observed layers as in the data, the others drawn from what the positive phase knows of them."""
-        for name in self.observed:
-            state[name][:] = s[name]
-        kind = self.recipe.positive.kind
-        if kind == "gibbs":
-            for name in self.latent:
-                state[name][:] = s[name]
-        elif kind == "exact" and not self.independent:
-            self._draw_given_data(state, scratch, CLAMPED_SWEEPS, (*words, "cd"))
-        else:
-            for name in self.latent:
-                self.machine.sample(name, fields[name], stream_key(self.seed, *words, "cd", name), state[name])
 
-    def _start_at_random(self, state: State, scratch: State, words: Words) -> None:
-        """Independent units with the means that the data phase has had."""
-        for name, x in state.items():
-            mean = inside(self.machine.artifact.layers[name], self.running[name]).astype(self.machine.dtype)
-            own = self.machine.kernels.field_of_mean[name](self.machine.p, mean)
-            scratch[name][:] = 0
-            key = stream_key(self.seed, *words, "random", name)
-            self.machine.kernels.sample[name](self.machine.p, scratch[name], own, 1.0, key, x)
+def _exact_statistics(
+    machine: Machine, clamped: State, batch: Batch, held: Held, lengths: Mapping[str, Array]
+) -> ExactStatistics:
+    from pgmdsl.runtime.estimators.exact import exact_statistics
 
-    # --- statistics ---------------------------------------------------------------------------------------
+    weights = batch.share.astype(np.float64) if clamped or lengths else None
+    return exact_statistics(machine, clamped, weights, held=held, lengths=lengths)
 
-    def _gather(self, s: State, share: Array, weighted: bool, factor: float, *, first: bool) -> State:
-        """Add factor * the mean statistics of a state to `gradient` and `delta`; returns the layers' means.
 
-        The mean over cases of s_a s_b' is taken of equal weights as a plain product, of others as that of statistics
-        times the square roots of the cases' shares.
-        """
-        optimiser = self.optimiser
-        if first and self.recipe.positive.kind == "exact" and not self.independent:
-            return self._gather_exact({n: s[n] for n in self.observed}, share, factor, first=True)
-        means = {n: share @ x for n, x in s.items()}
-        for name, mean in means.items():
-            self._add(optimiser.delta[name], factor * mean, first)
-        scale = factor / len(share)
-        if weighted:
-            root = np.sqrt(share)[:, None]
-            s, scale = {n: np.multiply(x, root, out=self._scaled[n][: len(share)]) for n, x in s.items()}, factor
-        for weight, out in optimiser.gradient.items():
-            self.machine.kernels.weight_statistics[weight](s, scale, not first, out)
-        return means
+def _floored(variance: Array) -> Array:
+    """Variances to divide by: of units that hardly vary, a share of their layer's mean."""
+    least = max(LEAST_SPREAD * float(variance.mean()), float(np.finfo(np.float32).tiny))
+    return np.asarray(np.maximum(variance, least))
 
-    def _gather_exact(self, clamped: State, share: Array | None, factor: float, *, first: bool) -> State:
-        """The same for exact expectations, by enumeration, given the clamped layers or of the model itself."""
-        from pgmdsl.runtime.estimators.exact import exact_statistics
 
-        exact = exact_statistics(self.machine, clamped, None if share is None else share.astype(np.float64))
-        here = np.ones(1) if share is None else share
-        means = {n: (here @ x).astype(self.machine.dtype) for n, x in {**clamped, **exact.means}.items()}
-        for name, mean in means.items():
-            self._add(self.optimiser.delta[name], factor * mean, first)
-        for weight, out in self.optimiser.gradient.items():
-            self._add(out, factor * exact.products[weight], first)
-        return means
-
-    @staticmethod
-    def _add(out: Array, value: Array, first: bool) -> None:
-        if first:
-            out[...] = value
-        else:
-            out += value.astype(out.dtype, copy=False)
-
-    def _centre(self) -> None:
-        if self.recipe.centering:
-            for name, offset in self.optimiser.offsets.items():
-                offset[:] = self.running[name]
+def _verify_objective(learner: Learner, incomplete: Collection[str]) -> None:
+    if learner.recipe.objective != "pseudolikelihood":
+        return
+    if learner.latent:
+        raise Error(
+            f"objective = pseudolikelihood needs every layer observed, and {learner.latent[0]} is hidden: leave the "
+            "setting out"
+        )
+    if incomplete:
+        raise Error(
+            f"objective = pseudolikelihood needs complete rows, and values of {next(iter(incomplete))} are missing: "
+            "leave the setting out, so that missing values are latent variables, or fill them in with pgmc impute"
+        )

@@ -289,13 +289,13 @@ class Machine:
         """The count layers, whose states hold their lengths from the start."""
         return [n for n in self.layers if self.artifact.layers[n].support == "counts"]
 
-    def posterior(self, s: State, fields: State, clamped: Collection[str]) -> None:
-        """Exact posterior means of latent layers of which no two units share an edge, in place."""
+    def posterior(self, s: State, fields: State, clamped: Collection[str], held: Held = NOTHING) -> None:
+        """Exact posterior means of latent layers and missing entries of which no two share an edge, in place."""
         observed = {n: s[n] for n in self.layers if n in clamped or n in self.given}
         for name in self.layers:
             if name not in observed:
                 self.kernels.field[name](self.p, observed, fields[name])
-                self.mean(name, fields[name], s[name], s=s)
+                self.mean(name, fields[name], s[name], s=s, held=held.get(name))
 
     def mean_field(self, s: State, fields: State, sweeps: int, clamped: Collection[str], held: Held = NOTHING) -> None:
         """Mean-field sweeps of the latent layers and missing entries in place, from the doubled bottom-up pass.
@@ -327,8 +327,8 @@ class Machine:
     def infer(self, s: State, fields: State, clamped: Collection[str], sweeps: int = 10, held: Held = NOTHING) -> None:
         """Posterior means of the latent layers: exact where these are independent, else by mean field."""
         latent = [n for n in self.layers if n not in clamped and n not in self.given]
-        if not held and self.independent(latent):
-            self.posterior(s, fields, clamped)
+        if self.independent(latent):
+            self.posterior(s, fields, clamped, held)
         else:
             self.mean_field(s, fields, sweeps, clamped, held)
 

@@ -14,8 +14,9 @@ from pgmdsl.runtime.estimators.bound import mean_field_bound, score_cases
 from pgmdsl.runtime.evaluation import estimate_log_partition, is_enumerable
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
-from pgmdsl.runtime.machine import Machine, State
+from pgmdsl.runtime.machine import Held, Machine, State
 from pgmdsl.runtime.metrics import Metrics
+from pgmdsl.runtime.objectives import log_pseudolikelihood
 from pgmdsl.runtime.random import stream_key, uniforms
 
 Array = NDArray[Any]
@@ -37,16 +38,19 @@ def is_watched(job: Job) -> bool:
 def watch(job: Job) -> Metrics:
     """The figures after an epoch, on up to 500 training and validation cases.
 
-    `rate`: the learning rate of the last step.
-    `reconstruction`: mean squared difference of the observed statistics from their means given the hidden means.
-    `active`, `saturated`: by hidden layer, mean activity, and the share of units that hardly vary over the cases.
-    `singular`: by weight, its largest singular value. `free_energy_gap`: mean over validation less over training, a
-    sign of overfitting as it grows. `warnings`: signs of collapse, in words.
+    `rate`: the learning rate of the last step. `reconstruction`: mean squared difference of the observed statistics
+    from their means given all else, hidden units at their means. `active`, `saturated`: by hidden layer, mean activity,
+    and of units with finitely many values the share that hardly vary over the cases. `singular`: by weight, its largest
+    singular value, of the matrix of its first axis against the others. `size`: by weight, the root mean square of its
+    entries. `own`: by parameter that units have of their own, its least, median and largest value. `exchange`: with
+    tempering, the share of exchanges made for each pair of temperatures. `free_energy_gap`: mean over validation less
+    over training, a sign of overfitting as it grows. `warnings`: signs of collapse, in words.
     """
     machine = job.averaged()
-    s, weight = _state(job.feed, machine)
+    taken = take_cases(job.feed, machine)
+    s, weight = taken.s, taken.weight
     out: Metrics = {"rate": job.rates(job.step - 1).rate}
-    out["reconstruction"] = reconstruction_error(machine, s, weight, job.feed.layers)
+    out["reconstruction"] = reconstruction_error(machine, taken, job.feed.layers)
     hidden = [n for n in machine.layers if n not in job.feed.layers]
     out["active"] = {n: _round(float((weight @ s[n]).mean() / weight.sum())) for n in hidden}
     out["saturated"] = {
@@ -55,16 +59,23 @@ def watch(job: Job) -> Metrics:
         if machine.artifact.layers[n].values
     }
     weights = dict.fromkeys(edge.weight for edge in machine.edges)
-    out["singular"] = {w: _round(largest_singular_value(machine.p[w])) for w in weights}
+    out["singular"] = {w: _round(largest_singular_value(machine.p[w].reshape(len(machine.p[w]), -1))) for w in weights}
+    out["size"] = {w: _round(float(np.sqrt(np.mean(np.square(machine.p[w], dtype=np.float64))))) for w in weights}
+    own = dict.fromkeys(p for n in machine.layers for p in machine.artifact.layers[n].parameters.values())
+    if own:
+        out["own"] = {p: [_round(float(f(machine.p[p]))) for f in (np.min, np.median, np.max)] for p in own}
+    if job.learner.negative.tempering is not None:
+        out["exchange"] = [_round(rate) for rate in job.learner.negative.tempering.take_rates()]
     if job.valid is not None:
-        v, valid_weight = _state(job.valid, machine)
-        out["valid_reconstruction"] = reconstruction_error(machine, v, valid_weight, job.feed.layers)
-        if machine.artifact.closed and machine.layers == tuple(machine.artifact.layers):
-            held = [
-                np.average(machine.free_energy({n: x[n] for n in job.feed.layers}), weights=w)
-                for x, w in ((v, valid_weight), (s, weight))
+        valid = take_cases(job.valid, machine)
+        out["valid_reconstruction"] = reconstruction_error(machine, valid, job.feed.layers)
+        complete = not taken.held and not valid.held
+        if complete and machine.artifact.closed and machine.layers == tuple(machine.artifact.layers):
+            means = [
+                np.average(machine.free_energy({n: x.s[n] for n in job.feed.layers}), weights=x.weight)
+                for x in (valid, taken)
             ]
-            out["free_energy_gap"] = _round(float(held[0] - held[1]))
+            out["free_energy_gap"] = _round(float(means[0] - means[1]))
     out["warnings"] = [sign.words for sign in signs_of_collapse(out)]
     return out
 
@@ -100,28 +111,47 @@ def signs_of_collapse(metrics: Metrics) -> list[Sign]:
     ]
 
 
-def _state(feed: Feed, machine: Machine) -> tuple[State, Array]:
+@dataclass(frozen=True)
+class Taken:
+    """Some cases that figures are taken of: states with hidden and missing units at their means, and case weights."""
+
+    s: State
+    held: Held
+    weight: Array
+
+
+def take_cases(feed: Feed, machine: Machine) -> Taken:
+    """Up to 500 cases, the same at every call."""
     feed = feed.watched()
     cases = feed.sample_cases(WATCHED)
     s, fields = machine.new_state(len(cases)), machine.new_state(len(cases))
     feed.fill(cases, {n: s[n] for n in feed.layers}, None)
-    machine.infer(s, fields, feed.layers)
-    return s, feed.data.weight(cases)
+    held = {n: mask for n, mask in feed.held(cases).items() if not mask.all()}
+    machine.infer(s, fields, [n for n in feed.layers if n not in held], held=held)
+    return Taken(s, held, feed.data.weight(cases))
 
 
 def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def reconstruction_error(machine: Machine, s: State, weight: Array, observed: tuple[str, ...]) -> float:
-    """Mean over units of the squared difference between observed statistics and their means given all other layers."""
+def reconstruction_error(machine: Machine, taken: Taken, observed: tuple[str, ...]) -> float:
+    """Mean over units of the squared difference between observed statistics and their means given all else."""
     total, units = 0.0, 0
     for name in observed:
-        mean = np.empty_like(s[name])
-        machine.mean(name, machine.coupling(name, s, len(mean)), mean)
-        total += float(np.average(np.square(s[name] - mean).sum(axis=1, dtype=np.float64), weights=weight))
-        units += s[name].shape[1]
-    return _round(total / units)
+        if name in machine.given:
+            continue
+        s = taken.s[name]
+        mean = np.empty_like(s)
+        machine.mean(name, machine.coupling(name, taken.s, len(mean)), mean, s=taken.s)
+        known = np.broadcast_to(taken.held.get(name, np.ones((), bool)), s.shape)
+        weight = taken.weight[:, None] * known
+        square = (weight * np.square(s - mean)).sum(axis=0, dtype=np.float64)
+        mass = weight.sum(axis=0)
+        seen = mass > 0
+        total += float((square[seen] / mass[seen]).sum())
+        units += int(seen.sum())
+    return _round(total / max(units, 1))
 
 
 def saturated_share(layer: ArtifactLayer, means: Array) -> float:
@@ -158,13 +188,16 @@ def stop_metric(job: Job) -> str:
         raise Error(
             "stop = patience(...) watches validation data, and there is none; write valid = 0.1 in the data block"
         )
-    discrete = all(job.machine.artifact.layers[n].support != "real" for n in job.feed.layers)
-    possible = bool(job.machine.artifact.closed) and discrete
+    machine = job.machine
+    modelled = [n for n in job.feed.layers if n not in machine.given]
+    few = all(machine.artifact.layers[n].support in ("finite", "one_hot") for n in modelled)
+    sums_out = bool(machine.artifact.closed) and few
+    possible = (sums_out or set(machine.layers) == set(job.feed.layers)) and not job.valid.incomplete
     metric = job.recipe.stop.metric or ("pseudolikelihood" if possible else "reconstruction")
     if metric == "pseudolikelihood" and not possible:
         raise Error(
-            "stop by pseudolikelihood needs visible units with few states and hidden layers that share no edge; write "
-            "patience(n, reconstruction) or patience(n, bound)"
+            "stop by pseudolikelihood needs complete rows, and either no hidden layers, or visible units with few "
+            "states and hidden layers that share no edge; write patience(n, reconstruction) or patience(n, bound)"
         )
     return metric
 
@@ -173,11 +206,13 @@ def stop_value(job: Job, metric: str) -> float:
     """The metric's value on up to 500 validation cases with the averaged parameters; greater is better."""
     assert job.valid is not None, "stop_metric has checked it"
     machine = job.averaged()
-    s, weight = _state(job.valid, machine)
-    observed = {n: s[n] for n in job.feed.layers}
+    taken = take_cases(job.valid, machine)
+    weight, observed = taken.weight, {n: taken.s[n] for n in job.feed.layers}
     match metric:
         case "reconstruction":
-            return -reconstruction_error(machine, s, weight, job.feed.layers)
+            return -reconstruction_error(machine, taken, job.feed.layers)
+        case "pseudolikelihood" if set(observed) == set(machine.layers):
+            return float(np.average(log_pseudolikelihood(machine, observed), weights=weight))
         case "pseudolikelihood":
             return float(np.average(pseudolikelihood(machine, observed), weights=weight))
         case "likelihood" | "bound":
@@ -201,7 +236,7 @@ def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
 
     log p(x_i | all other observed units) follows from the free energies of the states of site i (Besag 1975).
     """
-    layers = [machine.artifact.layers[n] for n in s]
+    layers = [machine.artifact.layers[n] for n in s if n not in machine.given]
     sites = np.array([layer.size // layer.states for layer in layers])
     cases = len(next(iter(s.values())))
     chosen = (uniforms(stream_key(0, "pseudolikelihood"), cases) * sites.sum()).astype(np.int64)

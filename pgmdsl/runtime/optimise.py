@@ -1,15 +1,17 @@
-"""Gradient ascent in centred coordinates, with momentum, decay, and an average of the parameters.
+"""Gradient ascent in centred coordinates for all parameters: weights, biases, and what unit types have of their own.
 
-With offsets mu, one vector a layer, the centred model has the couplings sum (s_a - mu_a)' W (s_b - mu_b); its own
-fields are o_a + scale_a sum_b W mu_b, o being those of the model itself. A step along the gradient in (W, centred own
-fields) is, in the model's own parameters, with G = E_data[s_a s_b'] - E_model[s_a s_b'], d = E_data[s] - E_model[s],
+A step along the gradient in (weights, centred biases, logarithms of positive own parameters) is an ascent direction of
+the same likelihood, for any offsets. With G, d and g the gradient of weights, own fields and own parameters,
 
     velocity(W) = momentum velocity(W) + rate (G - mu_a d_b' - d_a mu_b' - decay W),     W += velocity(W)
     velocity(o) = momentum velocity(o) + rate d_a,          o_a += velocity(o) - scale_a sum_b velocity(W) mu_b
+    velocity(t) = momentum velocity(t) + rate T g / 2,      T *= exp(velocity(t))      for a positive T, such as sigma
 
-which for any offsets is an ascent direction of the same likelihood. A layer whose bias is absent or frozen cannot take
-its share of the shift, and drops out of both corrections. Biases move in units of their own field (b / sigma for a
-Gaussian unit), so that training does not depend on the units in which data are measured.
+Each kind of parameter moves in units in which one rate suits all: biases in those of their own field (b / sigma, M a);
+positive own parameters by their logarithm, over the Fisher information of a scale, which is 2, and by at most
+`LARGEST_STEP`; weights and biases of a layer that varies more than a single binary, spin, softmax or standardised
+Gaussian unit can, over the variance of its sites: its `pace`. Standardised coordinates, (s - mu) / tau, divide by the
+variance of each unit instead.
 
 Source: Melchior, Fischer and Wiskott (2016), "How to center deep Boltzmann machines"; Montavon and Müller (2012).
 """
@@ -18,116 +20,281 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.runtime.centring import Coordinates
+from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.penalties import incoming_axis, limit_norms, shrink
+from pgmdsl.runtime.recipe import Ascent
+from pgmdsl.runtime.statistics import Statistics
 
 Array = NDArray[Any]
 AVERAGE_EVERY = 10  # steps between updates of the average, which are weighted to make up for it
+LARGEST_STEP = 0.1  # of the logarithm of a positive own parameter, and of any other own parameter
+SCALE_INFORMATION = 2.0  # Fisher information of the logarithm of a normal distribution's scale
+LEAST_SPREAD = 0.01  # of a unit's variance in standardised coordinates, relative to its layer's mean
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The values of a step's schedules."""
+    """The values of a step's schedules; `max_norm` and `clip` are infinite where there is no limit."""
 
     rate: float
     momentum: float
     decay: float
+    l1: float = 0.0
+    max_norm: float = np.inf
+    clip: float = np.inf
+
+
+class Rule:
+    """How a gradient becomes a step: gradient ascent with momentum, Adam, or RMSProp. `state` is all it remembers."""
+
+    def __init__(self, ascent: Ascent, kernels: Kernels, like: Mapping[str, Array]) -> None:
+        """At rest, for parameters of these shapes."""
+        self.ascent, self.kernels = ascent, kernels
+        kept = {"sgd": ("velocity",), "adam": ("first", "second"), "rmsprop": ("second",)}[ascent.kind]
+        self.state = {f"{what}/{n}": np.zeros_like(x) for what in kept for n, x in like.items()}
+
+    def step(self, name: str, gradient: Array, rate: float, momentum: float, steps: int) -> Array:
+        """The step of one parameter, in a new array; `steps` counts from 1."""
+        out = np.zeros_like(gradient)
+        to, by = _matrix(out), _matrix(gradient)
+        ascent, state = self.ascent, {k.partition("/")[0]: _matrix(x) for k, x in self._of(name)}
+        match ascent.kind:
+            case "sgd":
+                self.kernels.momentum_step(to, state["velocity"], by, rate, momentum, 0.0)
+            case "adam":
+                keep = ascent.keep_first, ascent.keep_second
+                self.kernels.adam_step(to, state["first"], state["second"], by, rate, *keep, ascent.tiny, steps)
+            case "rmsprop":
+                self.kernels.rmsprop_step(to, state["second"], by, rate, ascent.keep_second, ascent.tiny)
+        return out
+
+    def _of(self, name: str) -> list[tuple[str, Array]]:
+        return [(k, x) for k, x in self.state.items() if k.partition("/")[2] == name]
+
+
+def _matrix(x: Array) -> Array:
+    """A view with at most two axes, which is what the kernels take."""
+    return x.reshape(len(x), -1) if x.ndim > 2 else x
 
 
 class Optimiser:
-    """Velocities and offsets of a machine's trained parameters.
+    """What a machine's trained parameters carry from step to step.
 
     Attributes:
-        weights: the weights that are trained, each with its edges (a, b) in this machine.
-        biases: the biases that are trained, each with its layers in this machine.
-        gradient: for each trained weight, where G is to be put before a step.
-        delta: for each layer, where d is to be put before a step.
-        offsets: for each layer, mu; zeros without centring.
-        velocity: by parameter.
+        statistics: where the gradient is to be put before a step.
+        coordinates: the offsets, in which steps are taken.
+        rule: how a gradient becomes a step.
+        pace: by layer, the variance that its steps are divided by, at least 1.
+        exposure: by layer, the mean square of what its bias is multiplied by.
+        spread: by layer the variance of each unit, for standardised coordinates; else empty.
+        trained: the names of all parameters that are trained in this machine.
     """
 
-    def __init__(self, machine: Machine, trained: Collection[str]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        trained: Collection[str],
+        ascent: Ascent,
+        *,
+        standardise: bool = False,
+        masks: Mapping[str, Array] | None = None,
+    ) -> None:
         """Start at rest, with offsets of 0."""
         self.machine = machine
-        self.weights: dict[str, list[tuple[str, str]]] = {}
-        for edge in machine.edges:
-            if edge.weight in trained:
-                first, second = edge.layers
-                self.weights.setdefault(edge.weight, []).append((first, second))
+        self.statistics = Statistics(machine, trained)
         self.biases: dict[str, list[str]] = {}
         for name in machine.layers:
             bias = machine.artifact.layers[name].bias
             if bias in trained and bias is not None:
                 self.biases.setdefault(bias, []).append(name)
+        self.weights, self.own = tuple(self.statistics.gradient), self.statistics.own
+        self.trained = (*self.weights, *self.biases, *self.own)
+        self.coordinates = Coordinates(machine, self.biases)
+        self.rule = Rule(ascent, machine.kernels, {n: machine.p[n] for n in self.trained})
+        self.pace = {n: np.ones(1) for n in machine.layers}
+        self.exposure = {n: np.ones(1) for n in machine.layers}
         sizes = {n: machine.artifact.layers[n].size for n in machine.layers}
-        self.gradient = {w: np.zeros_like(machine.p[w]) for w in self.weights}
-        self.delta = {n: np.zeros(size, machine.dtype) for n, size in sizes.items()}
-        self.offsets = {n: np.zeros(size, machine.dtype) for n, size in sizes.items()}
-        self.velocity = {n: np.zeros_like(machine.p[n]) for n in (*self.weights, *self.biases)}
+        self.spread = {n: np.ones(size) for n, size in sizes.items()} if standardise else {}
+        self._masks = {w: self._mask_of(w, (masks or {}).get(w)) for w in self.weights}
         self._shift = {n: np.zeros(size, machine.dtype) for n, size in sizes.items()}
-        self._factor = {n: machine.kernels.own_factor[n](machine.p) for n in machine.layers}
 
-    def step(self, rates: Rates) -> None:
-        """One step along `gradient` and `delta`; the machine's own fields follow."""
+    def _mask_of(self, weight: str, stated: Array | None) -> Array | None:
+        """Where a weight has entries: as stated, and none on a lateral weight's diagonal or site blocks."""
+        mask = None if stated is None else np.asarray(stated).reshape(self.machine.p[weight].shape) != 0
+        for edge in self.machine.edges:
+            if edge.weight == weight and edge.lateral:
+                layer = self.machine.artifact.layers[edge.layers[0]]
+                sites = np.arange(layer.size) // layer.states
+                between = sites[:, None] != sites
+                mask = between if mask is None else mask & mask.T & between
+        return mask
+
+    # --- a step -------------------------------------------------------------------------------------------
+
+    def step(self, rates: Rates, steps: int) -> dict[str, Array]:
+        """One step along the statistics, the machine's own fields following; `steps` counts from 1.
+
+        Returns by layer what its statistic's offsets are multiplied by as own parameters move, where they do.
+        """
         for shift in self._shift.values():
             shift[:] = 0
         raw, absorbed = self._bias_gradients()
-        for weight, uses in self.weights.items():
-            if len(uses) == 1:
-                self._step_single(weight, *uses[0], absorbed, rates)
-            else:
-                self._step_shared(weight, uses, absorbed, rates)
-        for bias, layers in self.biases.items():
-            b, velocity = self.machine.p[bias], self.velocity[bias]
-            self.machine.kernels.momentum_step(b, velocity, raw[bias], rates.rate, rates.momentum, 0.0)
-            for name in layers:
-                b -= self.machine.scale[name] * self._shift[name] / (self._factor[name] * len(layers))
+        own = self._own_gradients(absorbed)
+        fused = [w for w in self.weights if self._fuses(w, rates)]
+        direct = {w: self._weight_gradient(w, absorbed, rates) for w in self.weights if w not in fused}
+        if np.isfinite(rates.clip):
+            _clip([*direct.values(), *raw.values(), *own.values()], rates.clip)
+        for weight in fused:
+            self._step_fused(weight, absorbed, rates)
+        for weight, gradient in direct.items():
+            self._step_weight(weight, gradient, rates, steps)
+        for bias, gradient in raw.items():
+            change = self.rule.step(bias, gradient, rates.rate, rates.momentum, steps) / self._unit(bias)
+            self.machine.p[bias][:] += change - self.coordinates.share_of(bias, self._shift)
+        moved = self._step_own(own, rates, steps)
         self.machine.refresh()
+        return moved
+
+    def _unit(self, bias: str) -> Array:
+        """What a bias is multiplied by before steps are taken: the root mean square of all that scales its field."""
+        spread = {n: self.spread.get(n, self.pace[n]) for n in self.biases[bias]}
+        squares = [np.square(self.coordinates.factor[n]) * self.exposure[n] * spread[n] for n in self.biases[bias]]
+        return np.asarray(np.sqrt(np.mean(squares, axis=0)), self.machine.dtype)
 
     def _bias_gradients(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """By bias, its gradient in units of its own field; by layer, what of d its bias accounts for."""
+        """By bias, its gradient in the units it moves in; by layer, what of d its bias accounts for."""
         raw: dict[str, Array] = {}
-        absorbed = {n: np.zeros_like(d) for n, d in self.delta.items()}
+        delta, factor = self.statistics.delta, self.coordinates.factor
+        absorbed = {n: np.zeros_like(d) for n, d in delta.items()}
         for bias, layers in self.biases.items():
-            gradient = sum(self._factor[n] * self.delta[n] for n in layers)
-            raw[bias] = np.ascontiguousarray(gradient / np.mean([self._factor[n] ** 2 for n in layers], axis=0))
-            raw[bias] = raw[bias].astype(self.machine.dtype, copy=False)
+            gradient = np.asarray(sum(factor[n] * delta[n] for n in layers))
+            raw[bias] = (gradient / self._unit(bias)).astype(self.machine.dtype, copy=False)
             for name in layers:
-                absorbed[name][:] = gradient / (self._factor[name] * len(layers))
+                absorbed[name][:] = gradient / (factor[name] * len(layers))
         return raw, absorbed
 
-    def _step_single(self, weight: str, a: str, b: str, absorbed: Mapping[str, Array], rates: Rates) -> None:
+    def _own_gradients(self, absorbed: Mapping[str, Array]) -> dict[str, Array]:
+        """By own parameter, its gradient in the units it moves in."""
+        out = {}
+        for name, gradient in self.statistics.slope.items():
+            if not self.machine.artifact.parameters[name].positive:
+                out[name] = gradient
+                continue
+            gradient = gradient * self.machine.p[name]
+            for layer, _ in self.own[name]:
+                if self.machine.artifact.layers[layer].sigma == name:
+                    gradient = gradient + self.coordinates.slope_through_offsets(layer, absorbed)
+            out[name] = (gradient / SCALE_INFORMATION**0.5).astype(self.machine.dtype, copy=False)
+        return out
+
+    # --- weights ------------------------------------------------------------------------------------------
+
+    def _fuses(self, weight: str, rates: Rates) -> bool:
+        """Whether the fused kernel takes this weight's step: one pass over it instead of several."""
+        plain = self.rule.ascent.kind == "sgd" and not self.spread and self._masks[weight] is None
+        limits = self._limit("l1", weight, rates) or min(self._limit("max_norm", weight, rates), rates.clip) < np.inf
+        single = sum(e.weight == weight for e in self.machine.edges) == 1
+        return plain and not limits and single and weight in self.coordinates.uses
+
+    def _limit(self, what: Literal["decay", "l1", "max_norm"], weight: str, rates: Rates) -> float:
+        """A penalty of a weight: its own where it states one, else the phase's."""
+        own = getattr(self.machine.artifact.parameters[weight], what)
+        return float(getattr(rates, what) if own is None else own)
+
+    def _rate(self, weight: str, rates: Rates) -> float:
+        """The rate of a weight in its own units: over the pace of its layers. Without standardised coordinates."""
+        layers = self.machine.artifact.parameters[weight].layers
+        return float(rates.rate / np.prod([self.pace[n][0] for n in layers if n in self.pace]))
+
+    def _step_fused(self, weight: str, absorbed: Mapping[str, Array], rates: Rates) -> None:
+        ((a, b),) = self.coordinates.uses[weight]
         self.machine.kernels.centred_step(
             self.machine.p[weight],
-            self.velocity[weight],
-            self.gradient[weight],
-            self.offsets[a],
-            self.offsets[b],
+            self.rule.state[f"velocity/{weight}"],
+            self.statistics.gradient[weight],
+            self.coordinates.seen(b, a),
+            self.coordinates.seen(a, b),
             absorbed[a],
             absorbed[b],
-            rates.rate,
+            self._rate(weight, rates),
             rates.momentum,
-            rates.decay,
+            self._limit("decay", weight, rates),
             self._shift[a],
             self._shift[b],
         )
 
-    def _step_shared(
-        self, weight: str, uses: list[tuple[str, str]], absorbed: Mapping[str, Array], rates: Rates
-    ) -> None:
-        gradient, velocity = self.gradient[weight], self.velocity[weight]
-        for a, b in uses:
-            gradient -= np.outer(self.offsets[a], absorbed[b]) + np.outer(absorbed[a], self.offsets[b])
-        self.machine.kernels.momentum_step(
-            self.machine.p[weight], velocity, gradient, rates.rate, rates.momentum, rates.decay
-        )
-        for a, b in uses:
-            self._shift[a] += velocity @ self.offsets[b]
-            self._shift[b] += self.offsets[a] @ velocity
+    def _weight_gradient(self, weight: str, absorbed: Mapping[str, Array], rates: Rates) -> Array:
+        """The gradient of a weight in centred coordinates, less its decay, in the units that it moves in."""
+        gradient = self.statistics.gradient[weight]
+        self.coordinates.take_off(weight, gradient, absorbed)
+        gradient -= self.machine.dtype.type(self._limit("decay", weight, rates)) * self.machine.p[weight]
+        gradient /= self._unit_of_weight(weight)
+        return gradient
+
+    def _unit_of_weight(self, weight: str) -> Array:
+        layers = self.machine.artifact.parameters[weight].layers
+        unit = np.ones(())
+        for i, name in enumerate(layers):
+            spread = np.sqrt(self.spread.get(name, self.pace.get(name, np.ones(1))))
+            unit = unit * spread.reshape([-1 if j == i else 1 for j in range(len(layers))])
+        return unit.astype(self.machine.dtype)
+
+    def _step_weight(self, weight: str, gradient: Array, rates: Rates, steps: int) -> None:
+        """A step with all that may be asked of a weight; what it shifts is that of its actual change."""
+        parameter, mask = self.machine.artifact.parameters[weight], self._masks[weight]
+        if mask is not None:
+            gradient *= mask
+        w = self.machine.p[weight]
+        unit = self._unit_of_weight(weight)
+        new = w + self.rule.step(weight, gradient, rates.rate, rates.momentum, steps) / unit
+        l1, most = self._limit("l1", weight, rates), self._limit("max_norm", weight, rates)
+        if l1:  # momentum carries each gradient on to 1 / (1 - momentum) of itself, and l1 is to be its equal
+            new = shrink(new, l1 * rates.rate / ((1 - rates.momentum) * np.square(unit)))
+        lateral = any(e.lateral for e in self.machine.edges if e.weight == weight)
+        if np.isfinite(most):
+            axis = incoming_axis(parameter.layers, tuple(self.machine.artifact.layers))
+            new = limit_norms(new, axis, most, symmetric=lateral)
+        if lateral:  # vectorised sums may differ in their last bits between an entry and its mirror image
+            new = (new + new.T) / 2
+        self.coordinates.add_shift(weight, new - w, self._shift)
+        w[...] = new
+
+    # --- own parameters -----------------------------------------------------------------------------------
+
+    def _step_own(self, gradients: Mapping[str, Array], rates: Rates, steps: int) -> dict[str, Array]:
+        """Move own parameters, and the biases so that centred ones stay; returns the change of offsets."""
+        if not gradients:
+            return {}
+        before = self.coordinates.shares()
+        for name, gradient in gradients.items():
+            positive = self.machine.artifact.parameters[name].positive
+            unit = SCALE_INFORMATION**0.5 if positive else 1.0
+            step = self.rule.step(name, gradient, rates.rate, rates.momentum, steps)
+            np.clip(step, -LARGEST_STEP * unit, LARGEST_STEP * unit, out=step)
+            if self.rule.ascent.kind == "sgd":  # so that it does not go on from a velocity that it did not have
+                self.rule.state[f"velocity/{name}"][:] = step
+            value = self.machine.p[name]
+            value[:] = value * np.exp(step / unit) if positive else value + step
+        moved = self.coordinates.rescale()
+        after = self.coordinates.shares() if moved else before
+        for bias, share in before.items():
+            self.machine.p[bias][:] += share - after[bias]
+        return moved
+
+
+def _clip(gradients: list[Array], most: float) -> None:
+    """Shorten gradients, in place, so that they are no longer than this together."""
+    norm = float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in gradients)))
+    if norm > most:
+        for gradient in gradients:
+            gradient *= gradient.dtype.type(most / norm)
 
 
 class Average:
@@ -148,4 +315,5 @@ class Average:
         if since == AVERAGE_EVERY or last:
             weight = -np.expm1(since * np.log(self.keep)) / -np.expm1(steps * np.log(self.keep))
             for name, value in self.values.items():
-                self.machine.kernels.average_step(value, self.machine.p[name], float(weight))
+                new = self.machine.p[name]
+                self.machine.kernels.average_step(_matrix(value), _matrix(new), float(weight))

@@ -21,6 +21,7 @@ from pgmdsl.grammar.syntax import (
 )
 
 CLOCK = frozenset({"epoch", "step", "progress"})
+TEMPERATURES = 10  # of tempering
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,33 @@ class Positive:
 
 @dataclass(frozen=True)
 class Negative:
-    """Where the model's own states come from: `cd`, `pcd`, `gibbs` with sweeps, or `exact`; `chains` for pcd."""
+    """Where the model's own states come from: `cd`, `pcd`, `gibbs`, `tempering` with sweeps, or `exact`.
 
-    kind: Literal["cd", "pcd", "gibbs", "exact"]
+    `chains` is of pcd and tempering, `temperatures` how many of tempering.
+    """
+
+    kind: Literal["cd", "pcd", "gibbs", "tempering", "exact"]
     sweeps: int = 0
     chains: int = 0
+    temperatures: int = TEMPERATURES
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How a gradient becomes a step: `sgd`, with momentum, or `adam` or `rmsprop` with what they keep of moments."""
+
+    kind: Literal["sgd", "adam", "rmsprop"]
+    keep_first: float = 0.0
+    keep_second: float = 0.0
+    tiny: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """The mean statistic that each hidden unit is drawn to, and how strongly."""
+
+    target: float
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,10 +112,16 @@ class Recipe:
     rate: Schedule
     momentum: Schedule
     decay: Schedule
-    centering: bool
+    l1: Schedule | None
+    max_norm: Schedule | None
+    clip: Schedule | None
+    ascent: Ascent
+    centering: Literal["on", "off", "standardise"]
+    sparsity: Sparsity | None
     average: float
     freeze: frozenset[str]
     stop: Patience | None
+    objective: Literal["likelihood", "pseudolikelihood"]
     positive: Positive
     negative: Negative
 
@@ -108,6 +137,9 @@ def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
     def schedule(name: str) -> Schedule:
         return Schedule.of(name, settings[name], names)
 
+    def stated(name: str) -> Schedule | None:
+        return schedule(name) if name in settings else None
+
     batch = _whole("batch", settings["batch"], names)
     average = evaluate(settings["average"], names) if "average" in settings else 0.0
     return Recipe(
@@ -117,10 +149,16 @@ def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
         rate=schedule("rate"),
         momentum=schedule("momentum"),
         decay=schedule("decay"),
-        centering=_is_on(settings["centering"]),
+        l1=stated("l1"),
+        max_norm=stated("max_norm"),
+        clip=stated("clip"),
+        ascent=_ascent(settings.get("optimiser", Name("sgd")), names),
+        centering=_centering(_word(settings, "centering", "on")),
+        sparsity=_sparsity(settings.get("sparsity"), names),
         average=average,
         freeze=_frozen(settings.get("freeze")),
         stop=_patience(settings.get("stop"), names),
+        objective=_objective(_word(settings, "objective", "likelihood")),
         positive=_positive(settings.get("positive", Name("exact")), names),
         negative=_negative(settings["negative"], batch, names),
     )
@@ -149,8 +187,58 @@ def _whole(what: str, node: Expression, names: Mapping[str, float]) -> int:
     return int(value)
 
 
-def _is_on(node: Expression) -> bool:
-    return isinstance(node, Name) and node.name == "on"
+def _word(settings: Mapping[str, Expression], key: str, default: str) -> str:
+    """The one word that a setting is."""
+    node = settings.get(key, Name(default))
+    if not isinstance(node, Name):
+        raise AssertionError(f"the checker let {key} = {node} pass")
+    return node.name
+
+
+def _ascent(node: Expression, names: Mapping[str, float]) -> Ascent:
+    """`adam`, or with numbers of its own `adam(beta1 = 0.5)`."""
+    name = node.name if isinstance(node, Name) else node.function if isinstance(node, Call) else ""
+    stated = {
+        a.left.name: evaluate(a.right, names)
+        for a in (node.arguments if isinstance(node, Call) else ())
+        if isinstance(a, Compare) and isinstance(a.left, Name)
+    }
+    match name:
+        case "sgd":
+            return Ascent("sgd")
+        case "adam":
+            keep = stated.get("beta1", 0.9), stated.get("beta2", 0.999)
+        case "rmsprop":
+            keep = 0.0, stated.get("rho", 0.9)
+        case _:
+            raise AssertionError(f"the checker let optimiser = {node} pass")
+    return Ascent(name, *keep, stated.get("epsilon", 1e-8))
+
+
+def _centering(word: str) -> Literal["on", "off", "standardise"]:
+    match word:
+        case "on" | "off" | "standardise":
+            return word
+        case _:
+            raise AssertionError(f"the checker let centering = {word} pass")
+
+
+def _objective(word: str) -> Literal["likelihood", "pseudolikelihood"]:
+    match word:
+        case "likelihood" | "pseudolikelihood":
+            return word
+        case _:
+            raise AssertionError(f"the checker let objective = {word} pass")
+
+
+def _sparsity(node: Expression | None, names: Mapping[str, float]) -> Sparsity | None:
+    match node:
+        case None:
+            return None
+        case Call("sparsity", arguments):
+            return Sparsity(*(evaluate(argument, names) for argument in arguments))
+        case _:
+            return Sparsity(evaluate(node, names))
 
 
 def _frozen(node: Expression | None) -> frozenset[str]:
@@ -196,7 +284,8 @@ def _positive(node: Expression, names: Mapping[str, float]) -> Positive:
 def _negative(node: Expression, batch: int, names: Mapping[str, float]) -> Negative:
     kind, sweeps, keywords = _sweeps(node, names)
     match kind:
-        case "cd" | "pcd" | "gibbs" | "exact":
-            return Negative(kind, sweeps, keywords.get("chains", batch))
+        case "cd" | "pcd" | "gibbs" | "tempering" | "exact":
+            chains, temperatures = keywords.get("chains", batch), keywords.get("temperatures", TEMPERATURES)
+            return Negative(kind, sweeps, chains, temperatures)
         case _:
             raise AssertionError(f"the checker let negative = {kind} pass")

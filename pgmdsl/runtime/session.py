@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -16,14 +17,26 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, GreedyStage
 from pgmdsl.compiler.model import PhaseSpec
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.checkpoint import save_checkpoint, split_arrays
 from pgmdsl.runtime.data import Splits
+from pgmdsl.runtime.estimators.normalise import normalisation
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job, run_job
-from pgmdsl.runtime.greedy import StageBiases, compose, own_biases, passes_below, stage_machine, stages_of, start_stage
+from pgmdsl.runtime.greedy import (
+    StageOwn,
+    compose,
+    own_parameters,
+    passes_below,
+    stage_machine,
+    stages_of,
+    start_stage,
+    trained_in_stage,
+)
 from pgmdsl.runtime.kernels import Kernels, one_blas_thread
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.masks import prepared
 from pgmdsl.runtime.metrics import Metrics, append_metrics
 from pgmdsl.runtime.monitor import (
     STOP_TEMPERATURES,
@@ -35,8 +48,9 @@ from pgmdsl.runtime.monitor import (
     stop_value,
     watch,
 )
+from pgmdsl.runtime.positive import MISSING_SWEEPS
 from pgmdsl.runtime.progress import Display
-from pgmdsl.runtime.recipe import recipe_of
+from pgmdsl.runtime.recipe import Recipe, recipe_of
 from pgmdsl.runtime.rundir import RunInfo
 
 Array = NDArray[Any]
@@ -82,7 +96,8 @@ class Session:
         self.artifact, self.kernels, self.splits = artifact, kernels, splits
         self.directory, self.info, self.parameters = directory, info, parameters
         self.callback, self.display = callback, Display(display)
-        self.biases: StageBiases = {}
+        self.own: StageOwn = {}
+        self.masks, self.colours = prepared(artifact, Path(info.base))
         self.metrics: list[Metrics] = []
         self._said: dict[str, float] = {}  # what the present job has been warned of, and how bad it was
         self._restored: dict[str, Array] | None = None
@@ -113,7 +128,7 @@ class Session:
         while self.info.stage < len(stages):
             self._run_job(self._stage_job(phase, stages[self.info.stage]))
             self._advance(phase=self.info.phase, stage=self.info.stage + 1)
-        compose(self.artifact, self.parameters, self.biases)
+        compose(self.artifact, self.parameters, self.own)
 
     def _advance(self, phase: int, stage: int) -> None:
         """Go to the next stage or phase, which begins at step 0."""
@@ -129,6 +144,11 @@ class Session:
         else:
             job.start()
         self._said = {}
+        if job.learner.approximates_missing:
+            self.display.note(
+                f"{job.name}: values are missing, and given the others they and the hidden units are not independent: "
+                f"in such cases positive = gibbs({MISSING_SWEEPS}) in place of exact"
+            )
         self.display.begin()
         run_job(job, self._before_step, self._after_epoch)
         job.finish()
@@ -138,30 +158,39 @@ class Session:
         return frozenset(
             p.name
             for p in self.artifact.parameters.values()
-            if not p.fixed and p.kind != "unit" and p.name not in frozen and p.name not in self.info.freeze
+            if not p.fixed and p.name not in frozen and p.name not in self.info.freeze
         )
 
     def _fit_job(self, phase: PhaseSpec) -> Job:
-        machine = Machine(self.artifact, self.kernels, self.parameters)
-        return self._job("fit", phase, machine, [])
+        recipe = recipe_of(phase, self.artifact.sizes)
+        machine = Machine(self.artifact, self.kernels, self.parameters, colours=self.colours)
+        return self._job("fit", recipe, machine, [], self._trained(recipe.freeze))
 
     def _stage_job(self, phase: PhaseSpec, stage: GreedyStage) -> Job:
-        fresh = not self.info.started
-        if fresh:
-            self.biases.setdefault(stage.upper, own_biases(self.artifact, self.parameters, stage))
-        machine = stage_machine(self.artifact, self.kernels, self.parameters, stage, self.biases[stage.upper])
-        passes = passes_below(self.artifact, self.kernels, self.parameters, stage, self.biases)
-        job = self._job(f"greedy {stage.upper}", phase, machine, passes)
+        fresh, recipe = not self.info.started, recipe_of(phase, self.artifact.sizes)
+        if fresh and stage.upper not in self.own:
+            self.own[stage.upper] = own_parameters(self.artifact, self.parameters, stage, self.own)
+        own, trained = self.own[stage.upper], trained_in_stage(self.artifact, stage, self._trained(recipe.freeze))
+        machine = stage_machine(self.artifact, self.kernels, self.parameters, stage, own, self.colours)
+        passes = passes_below(self.artifact, self.kernels, self.parameters, stage, self.own)
+        job = self._job(f"greedy {stage.upper}", recipe, machine, passes, trained)
         if fresh and not self.info.warm:
-            start_stage(machine, job.feed, self._trained(job.recipe.freeze))
+            start_stage(machine, job.feed, trained)
         return job
 
-    def _job(self, name: str, phase: PhaseSpec, machine: Machine, passes: list[tuple[Machine, str]]) -> Job:
-        seed, recipe = self.info.seed, recipe_of(phase, self.artifact.sizes)
+    def _job(
+        self,
+        name: str,
+        recipe: Recipe,
+        machine: Machine,
+        passes: list[tuple[Machine, str]],
+        trained: frozenset[str],
+    ) -> Job:
+        seed = self.info.seed
         feed = Feed(self.splits.train, machine, seed, passes)
         valid = Feed(self.splits.valid, machine, seed, passes) if self.splits.valid else None
-        weighted = self.splits.train.weights is not None
-        learner = Learner(machine, feed.layers, recipe, self._trained(recipe.freeze), seed, weighted=weighted)
+        incomplete = feed.incomplete
+        learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, masks=self.masks)
         return Job(name, (self.info.phase, self.info.stage), machine, feed, valid, recipe, learner)
 
     # --- between steps and epochs -------------------------------------------------------------------------
@@ -173,14 +202,27 @@ class Session:
         self.display.update(job)
 
     def _after_epoch(self, job: Job) -> None:
+        margin = self._verify_normalised(job)
         if is_watched(job):
-            metrics = {"phase": job.name, "epoch": job.epochs_begun, "step": job.step, **watch(job)}
+            metrics = {"phase": job.name, "epoch": job.epochs_begun, "step": job.step, **watch(job), **margin}
             if job.recipe.stop is not None:
                 metrics |= self._score(job)
             self._record(metrics)
             self.display.update(job, metrics)
         if time.monotonic() - self._saved >= EVERY:
             self.save(job)
+
+    def _verify_normalised(self, job: Job) -> Metrics:
+        """Whether the model normalises, where that depends on its weights. Raises `Error` once it diverges."""
+        if not self.artifact.watched:
+            return {}
+        found = normalisation(job.machine)
+        place = f"{job.name}, epoch {job.epochs_begun}"
+        if found.status == "diverges":
+            raise Error(f"{place}: {found.message}; the run keeps its last checkpoint")
+        if found.status == "unknown":
+            self._say(Sign("normalisation", 1.0, found.message), place)
+        return {"margin": found.margin} if math.isfinite(found.margin) else {}
 
     def _score(self, job: Job) -> Metrics:
         """The epoch's value by the metric of `stop`, noted by the job."""
@@ -233,7 +275,7 @@ class Session:
     def save(self, job: Job | None) -> None:
         """Replace the checkpoint by the present state, within a job or between two."""
         arrays = {f"parameter/{n}": a for n, a in self.parameters.items()}
-        arrays |= {f"stage/{upper}/{n}": a for upper, own in self.biases.items() for n, a in own.items()}
+        arrays |= {f"stage/{upper}/{n}": a for upper, own in self.own.items() for n, a in own.items()}
         shown = {n: a.copy() for n, a in self.parameters.items()}
         if job is None:
             self.info = replace(self.info, started=False, step=0, epoch=0)
@@ -250,14 +292,14 @@ class Session:
             if job.machine.layers == tuple(self.artifact.layers):
                 shown = dict(job.averaged().parameters)
             else:
-                compose(self.artifact, shown, self.biases)
+                compose(self.artifact, shown, self.own)
         save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
         self._saved = time.monotonic()
 
     def restore(self, arrays: Mapping[str, Array], metrics: list[Metrics]) -> None:
-        """Take the stages' biases and the metrics so far, and keep the rest for the job that was interrupted."""
+        """Take what stages have for themselves and the metrics so far; the rest is for the job that was interrupted."""
         self.metrics = metrics
         for name, array in split_arrays(arrays, "stage").items():
-            upper, _, bias = name.partition("/")
-            self.biases.setdefault(upper, {})[bias] = array
+            upper, _, parameter = name.partition("/")
+            self.own.setdefault(upper, {})[parameter] = array
         self._restored = dict(arrays)

@@ -1,0 +1,115 @@
+"""The negative phase: states of the model itself, by Gibbs sweeps from where the recipe says.
+
+`cd` starts at the data, `gibbs` at independent units with the means of the data phase, `pcd` where it left off,
+`tempering` likewise with replicas at higher temperatures. Documents keep the lengths they start with, and given layers
+are those of the batch, as neither is modelled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.machine import Held, Machine, State, Words
+from pgmdsl.runtime.positive import Batch, PositivePhase, start_independent
+from pgmdsl.runtime.recipe import Negative
+from pgmdsl.runtime.statistics import Shown
+from pgmdsl.runtime.tempering import Tempering
+
+Array = NDArray[Any]
+
+
+class NegativePhase:
+    """The model's own states, in buffers of its own.
+
+    Attributes:
+        chains: the persistent states: of `pcd` and, replicas together, of `tempering`; else empty.
+        tempering: the exchange between temperatures, or None.
+        paired: whether each state belongs to a case of the batch, and has its weight.
+    """
+
+    def __init__(self, machine: Machine, positive: PositivePhase, recipe: Negative, rows: int, seed: int) -> None:
+        """Allocate. Raises `Error` for a recipe that this machine cannot follow."""
+        self.machine, self.positive, self.recipe, self.seed = machine, positive, recipe, seed
+        _verify_possible(machine, recipe)
+        documents = [n for n in machine.layers if machine.artifact.layers[n].support == "counts"]
+        self.paired = recipe.kind == "cd" or (recipe.kind == "gibbs" and bool(documents or machine.given))
+        # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
+        # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
+        blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))
+        self.order = tuple(sorted(blocks, key=lambda block: not set(block) & set(positive.observed)))
+        self._rows = {"exact": 0, "pcd": recipe.chains, "tempering": recipe.chains}.get(recipe.kind, rows)
+        self.tempering = Tempering(machine, recipe, self.order, seed) if recipe.kind == "tempering" else None
+        self._s = self.tempering.cold if self.tempering else machine.new_state(self._rows)
+        self._fields = machine.new_state(self._rows)
+        self._means = machine.new_state(self._rows, self.order[-1] if self.order else ())
+        self.chains = self.tempering.chains if self.tempering else self._s if recipe.kind == "pcd" else {}
+
+    @property
+    def start_states(self) -> State:
+        """Where data is to be put before persistent chains start; else empty."""
+        return self._s if self.chains else {}
+
+    def start(self, words: Words, held: Held) -> None:
+        """Begin persistent chains: their observed layers are set but for what is not held; the rest is drawn."""
+        if not self.chains:
+            return
+        machine, words = self.machine, (*words, "start")
+        missing = {n: mask for n, mask in held.items() if n in self._s and not mask.all()}
+        for name, mask in missing.items():
+            mean = self.positive.running[name]
+            start_independent(machine, name, mean, self._s, self.seed, (*words, "missing"), mask)
+        clamped = [n for n in self.positive.observed if n not in missing]
+        machine.bottom_up(self._s, self._fields, clamped, self.seed, words, missing)
+        if self.tempering:
+            self.tempering.start(self.positive.running)
+
+    def sample(self, batch: Batch) -> Shown:
+        """The next states, the layers drawn last by their conditional means."""
+        rows = batch.cases if self.paired else self._rows
+        state, fields = ({n: a[:rows] for n, a in x.items()} for x in (self._s, self._fields))
+        words = (*batch.words, "negative")
+        if self.recipe.kind == "cd":
+            self.positive.draw(batch, state, fields)
+        elif self.recipe.kind == "gibbs":
+            self._start_at_random(batch, state)
+        if self.tempering:
+            last = self.tempering.advance(fields, self.recipe.sweeps, words)
+        else:
+            last = self.machine.gibbs(state, fields, self.recipe.sweeps, self.seed, words, order=self.order)
+        means = {n: self._means[n][:rows] for n in last}
+        for name, mean in means.items():
+            self.machine.mean(name, fields[name], mean, s=state)
+        share, weighted = batch.share, batch.weighted
+        if not self.paired:
+            share, weighted = np.full(rows, 1 / rows, self.machine.dtype), False
+        return Shown({**state, **means}, share, weighted, {n: fields[n] for n in last})
+
+    def _start_at_random(self, batch: Batch, state: State) -> None:
+        """Independent units with the means that the data phase has had; lengths and given layers are the batch's."""
+        if self.paired:
+            data, _ = self.positive.views(batch)
+            for name in self.machine.layers:
+                if name in self.machine.given or self.machine.artifact.layers[name].support == "counts":
+                    state[name][:] = data[name]
+        for name in self.machine.layers:
+            if name not in self.machine.given:
+                words = (*batch.words, "random")
+                start_independent(self.machine, name, self.positive.running[name], state, self.seed, words)
+
+
+def _verify_possible(machine: Machine, recipe: Negative) -> None:
+    name = recipe.kind
+    if name in ("pcd", "tempering") and machine.given:
+        raise Error(
+            f"negative = {name} keeps states from one batch to the next, but {machine.given[0]} is given anew in each; "
+            "write negative = cd(1) or gibbs(10)"
+        )
+    if name in ("exact", "tempering") and (
+        machine.layers != tuple(machine.artifact.layers) or any(scale != 1 for scale in machine.scale.values())
+    ):
+        why = "sums over" if name == "exact" else "anneals"
+        raise Error(f"negative = {name} {why} the whole model, so greedy cannot use it; write negative = cd(1) there")

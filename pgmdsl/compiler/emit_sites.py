@@ -12,17 +12,17 @@ from pgmdsl.compiler.plan import identifier
 
 _ONE_HOT = Template('''
 @njit(**KERNEL)
-def ${unit}_weights(fields, own, scale, first, states, out):
-    """out[k] = exp(f[k] - peak) for the entries of one site; the peak, the largest f[k], and their sum."""
-    for k in range(first, first + states):
-        out[k] = own[k] + scale * fields[k]
-    peak, total = out[first], 0.0
-    for k in range(first + 1, first + states):
+def ${unit}_weights(fields, levels, scale, out):
+    """out[k] = exp(f[k] - peak) for the states of one site; the peak, the largest f[k], and their sum."""
+    for k in range(out.size):
+        out[k] = levels[k] + scale * fields[k]
+    peak, total = out[0], Real(0.0)
+    for k in range(1, out.size):
         peak = max(peak, out[k])
-    for k in range(first, first + states):
+    for k in range(out.size):
         out[k] = exp(out[k] - peak)
-    for k in range(first, first + states):
-        total += np.float64(out[k])
+    for k in range(out.size):
+        total += out[k]
     return peak, total
 
 
@@ -34,18 +34,17 @@ def ${unit}_draw(field, own, scale, states, key, out):
     """
     scale, sites = Real(scale), out.shape[1] // states
     for i in range(out.shape[0]):
-        levels, drawn = own[min(i, own.shape[0] - 1)], out[i]
+        fields, levels, counter = field[i], own[min(i, own.shape[0] - 1)], key + np.uint64(i) * np.uint64(sites)
         for site in range(sites):
-            first = site * states
-            _, total = ${unit}_weights(field[i], levels, scale, first, states, drawn)
-            u = uniform(np.uint64(key + np.uint64(i) * np.uint64(sites) + np.uint64(site)))
-            level, cumulative, chosen = np.float64(u) * total, 0.0, 0
+            here = slice(site * states, (site + 1) * states)
+            drawn = out[i, here]
+            _, total = ${unit}_weights(fields[here], levels[here], scale, drawn)
+            level, cumulative, chosen = uniform(np.uint64(counter + np.uint64(site))) * total, Real(0.0), 0
             for k in range(states):
-                cumulative += np.float64(drawn[first + k])
-                drawn[first + k] = Real(0.0)
-                if cumulative <= level:
-                    chosen = k + 1
-            drawn[first + min(chosen, states - 1)] = Real(1.0)
+                cumulative += drawn[k]
+                drawn[k] = Real(0.0)
+                chosen += 1 if cumulative <= level else 0
+            drawn[min(chosen, states - 1)] = Real(1.0)
 
 
 @njit(**KERNEL)
@@ -53,50 +52,50 @@ def ${unit}_means(field, own, scale, states, out):
     """out = E[s] = softmax(f) over the states of each site, f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        levels, means = own[min(i, own.shape[0] - 1)], out[i]
+        fields, levels = field[i], own[min(i, own.shape[0] - 1)]
         for first in range(0, out.shape[1], states):
-            _, total = ${unit}_weights(field[i], levels, scale, first, states, means)
-            share = Real(1.0 / total)
-            for k in range(first, first + states):
-                means[k] *= share
+            here = slice(first, first + states)
+            means = out[i, here]
+            _, total = ${unit}_weights(fields[here], levels[here], scale, means)
+            for k in range(states):
+                means[k] /= total
 
 
 @njit(**KERNEL)
 def ${unit}_add_log_partitions(field, own, scale, states, out):
     """out += sum over sites of log sum exp(f), f = own + scale * field."""
-    scale, scratch = Real(scale), np.empty_like(own[0])
+    scale, scratch = Real(scale), np.empty(states, own.dtype)
     for i in range(field.shape[0]):
-        levels = own[min(i, own.shape[0] - 1)]
+        fields, levels = field[i], own[min(i, own.shape[0] - 1)]
         for first in range(0, field.shape[1], states):
-            peak, total = ${unit}_weights(field[i], levels, scale, first, states, scratch)
-            out[i] += np.float64(peak) + math.log(total)
+            here = slice(first, first + states)
+            peak, total = ${unit}_weights(fields[here], levels[here], scale, scratch)
+            out[i] += np.float64(peak) + math.log(np.float64(total))
 ''')
 
 _COUNTS = Template('''
 @njit(**KERNEL)
-def ${unit}_weights(fields, own, scale, first, states, held, out):
-    """out[k] = exp(f[k] - peak) for the entries of one site, 0 for what is held; the peak and their sum."""
-    for k in range(first, first + states):
-        out[k] = Real(-np.inf) if held[k] else own[k] + scale * fields[k]
-    peak, total = out[first], 0.0
-    for k in range(first + 1, first + states):
+def ${unit}_weights(fields, levels, scale, held, out):
+    """out[k] = exp(f[k] - peak) for the states of one site, 0 for what is held; the peak and their sum."""
+    for k in range(out.size):
+        out[k] = Real(-np.inf) if held[k] else levels[k] + scale * fields[k]
+    peak, total = out[0], Real(0.0)
+    for k in range(1, out.size):
         peak = max(peak, out[k])
-    for k in range(first, first + states):
+    for k in range(out.size):
         out[k] = Real(0.0) if held[k] else exp(out[k] - peak)
-    for k in range(first, first + states):
-        total += np.float64(out[k])
+    for k in range(out.size):
+        total += out[k]
     return peak, total
 
 
 @njit(**KERNEL)
-def ${unit}_left(trials, held, first, states, out):
+def ${unit}_left(draws, held, out):
     """How many of a document's draws are left to the counts that are not held; these become 0."""
-    left = trials
-    for k in range(first, first + states):
-        if held[k]:
-            left -= np.float64(out[k])
-        else:
-            out[k] = Real(0.0)
+    left = draws
+    for k in range(out.size):
+        left -= np.float64(out[k]) if held[k] else 0.0
+        out[k] = out[k] if held[k] else Real(0.0)
     return max(left, 0.0)
 
 
@@ -107,56 +106,57 @@ def ${unit}_draw(field, own, scale, states, key, trials, held, out):
     Draw t of site n of case i uses counter key + i * sites + n + t STRIDE, and finds by halving the first k at which
     the cumulative sum passes u times the whole.
     """
-    scale, sites = Real(scale), out.shape[1] // states
-    scratch, cumulative, free = np.empty_like(own[0]), np.empty(states), np.zeros(out.shape[1], np.bool_)
+    scale, sites, cumulative = Real(scale), out.shape[1] // states, np.empty(states)
+    weights, free = np.empty(states, own.dtype), np.zeros(out.shape[1], np.bool_)
     for i in range(out.shape[0]):
-        levels, drawn = own[min(i, own.shape[0] - 1)], out[i]
-        known = held[i] if held.shape[0] > 0 else free
+        fields, levels, counter = field[i], own[min(i, own.shape[0] - 1)], key + np.uint64(i) * np.uint64(sites)
+        known, draws = held[i] if held.shape[0] > 0 else free, trials[min(i, trials.shape[0] - 1)]
         for site in range(sites):
-            first = site * states
-            _, total = ${unit}_weights(field[i], levels, scale, first, states, known, scratch)
-            left = ${unit}_left(trials[min(i, trials.shape[0] - 1)], known, first, states, drawn)
+            here = slice(site * states, (site + 1) * states)
+            drawn = out[i, here]
+            ${unit}_weights(fields[here], levels[here], scale, known[here], weights)
+            left = ${unit}_left(draws, known[here], drawn)
             passed, last = 0.0, 0
             for k in range(states):
-                passed += np.float64(scratch[first + k])
+                passed += np.float64(weights[k])
                 cumulative[k] = passed
-                last = last if known[first + k] else k
-            counter = np.uint64(key + np.uint64(i) * np.uint64(sites) + np.uint64(site))
-            for t in range(int(left + 0.5) if total > 0.0 else 0):
-                level, low, high = further(counter, t) * passed, 0, last
+                last = k if weights[k] > Real(0.0) else last
+            for t in range(int(left + 0.5) if passed > 0.0 else 0):
+                level = further(np.uint64(counter + np.uint64(site)), t) * passed
+                low, high = 0, last
                 while low < high:
                     middle = (low + high) // 2
-                    if cumulative[middle] <= level:
-                        low = middle + 1
-                    else:
-                        high = middle
-                drawn[first + low] += Real(1.0)
+                    low, high = (middle + 1, high) if cumulative[middle] <= level else (low, middle)
+                drawn[low] += Real(1.0)
 
 
 @njit(**KERNEL)
 def ${unit}_means(field, own, scale, states, trials, held, out):
     """out = E[s] = softmax(f) times the draws that are left where not held, f = own + scale * field."""
-    scale, scratch, free = Real(scale), np.empty_like(own[0]), np.zeros(out.shape[1], np.bool_)
+    scale, weights, free = Real(scale), np.empty(states, own.dtype), np.zeros(out.shape[1], np.bool_)
     for i in range(out.shape[0]):
-        levels, means = own[min(i, own.shape[0] - 1)], out[i]
-        known = held[i] if held.shape[0] > 0 else free
+        fields, levels = field[i], own[min(i, own.shape[0] - 1)]
+        known, draws = held[i] if held.shape[0] > 0 else free, trials[min(i, trials.shape[0] - 1)]
         for first in range(0, out.shape[1], states):
-            _, total = ${unit}_weights(field[i], levels, scale, first, states, known, scratch)
-            left = ${unit}_left(trials[min(i, trials.shape[0] - 1)], known, first, states, means)
-            share = Real(left / total) if total > 0.0 else Real(0.0)
-            for k in range(first, first + states):
-                means[k] += share * scratch[k]
+            here = slice(first, first + states)
+            means = out[i, here]
+            _, total = ${unit}_weights(fields[here], levels[here], scale, known[here], weights)
+            left = ${unit}_left(draws, known[here], means)
+            share = Real(left) / total if total > Real(0.0) else Real(0.0)
+            for k in range(states):
+                means[k] += share * weights[k]
 
 
 @njit(**KERNEL)
 def ${unit}_add_log_partitions(field, own, scale, states, trials, out):
     """out += sum over sites of trials * log sum exp(f), f = own + scale * field: of the ordered draws."""
-    scale, scratch, free = Real(scale), np.empty_like(own[0]), np.zeros(field.shape[1], np.bool_)
+    scale, scratch, free = Real(scale), np.empty(states, own.dtype), np.zeros(states, np.bool_)
     for i in range(field.shape[0]):
-        levels, draws = own[min(i, own.shape[0] - 1)], trials[min(i, trials.shape[0] - 1)]
+        fields, levels, draws = field[i], own[min(i, own.shape[0] - 1)], trials[min(i, trials.shape[0] - 1)]
         for first in range(0, field.shape[1], states):
-            peak, total = ${unit}_weights(field[i], levels, scale, first, states, free, scratch)
-            out[i] += draws * (np.float64(peak) + math.log(total))
+            here = slice(first, first + states)
+            peak, total = ${unit}_weights(fields[here], levels[here], scale, free, scratch)
+            out[i] += draws * (np.float64(peak) + math.log(np.float64(total)))
 ''')
 
 # The change of a site's log-partition function is the same for both; a count layer's is that of each of its draws.
@@ -168,28 +168,29 @@ def ${unit}_add_changes(field, own0, scale0, own1, scale1, states, ${trials}out)
     The integral of the means along the straight line from f0 to f1, by Gauss's rule with two points (error of fifth
     order in f1 - f0). Where an entry moves by more than STEP the two values are subtracted instead.
     """
-    change, middle, scratch = np.empty_like(own0[0]), np.empty_like(own0[0]), np.empty_like(own0[0])
+    change, middle, scratch = np.empty(states, own0.dtype), np.empty(states, own0.dtype), np.empty(states, own0.dtype)
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     ${free}for i in range(field.shape[0]):
-        fields, levels0, levels1 = field[i], own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
-        for k in range(field.shape[1]):
-            change[k] = (levels1[k] - levels0[k]) + slope * fields[k]
-            middle[k] = levels0[k] + start * fields[k] + Real(0.5) * change[k]
         for first in range(0, field.shape[1], states):
-            largest, moved = Real(0.0), 0.0
-            for k in range(first, first + states):
+            here = slice(first, first + states)
+            fields, largest, moved = field[i, here], Real(0.0), 0.0
+            levels0, levels1 = own0[min(i, own0.shape[0] - 1), here], own1[min(i, own1.shape[0] - 1), here]
+            for k in range(states):
+                change[k] = (levels1[k] - levels0[k]) + slope * fields[k]
+                middle[k] = levels0[k] + start * fields[k] + Real(0.5) * change[k]
+            for k in range(states):
                 largest = max(largest, abs(change[k]))
             if largest > Real(STEP):
-                peak1, total1 = ${unit}_weights(fields, levels1, end, first, states, ${known}scratch)
-                peak0, total0 = ${unit}_weights(fields, levels0, start, first, states, ${known}scratch)
-                moved = np.float64(peak1 - peak0) + math.log(total1 / total0)
+                peak1, total1 = ${unit}_weights(fields, levels1, end, ${known}scratch)
+                peak0, total0 = ${unit}_weights(fields, levels0, start, ${known}scratch)
+                moved = np.float64(peak1 - peak0) + math.log(np.float64(total1) / np.float64(total0))
             else:
                 for side in (Real(-GAUSS), Real(GAUSS)):
-                    _, total = ${unit}_weights(change, middle, side, first, states, ${known}scratch)
-                    weighted = 0.0
-                    for k in range(first, first + states):
-                        weighted += np.float64(change[k]) * np.float64(scratch[k])
-                    moved += 0.5 * weighted / total
+                    _, total = ${unit}_weights(change, middle, side, ${known}scratch)
+                    weighted = Real(0.0)
+                    for k in range(states):
+                        weighted += change[k] * scratch[k]
+                    moved += 0.5 * np.float64(weighted) / np.float64(total)
             out[i] += ${draws}moved
 ''')
 
@@ -206,7 +207,7 @@ def emit_multinomial(unit: str) -> str:
         unit=identifier(unit),
         trials="trials, ",
         times="trials * ",
-        free="free = np.zeros(field.shape[1], np.bool_)\n    ",
+        free="free = np.zeros(states, np.bool_)\n    ",
         known="free, ",
         draws="trials[min(i, trials.shape[0] - 1)] * ",
     )

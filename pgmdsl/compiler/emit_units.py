@@ -146,27 +146,29 @@ def _draw(unit: UnitPlan) -> str:
             shown = log_odds(unit.sampler)
             what = f"s = {high:g} where u + u exp(-({shown})) < 1, else {low:g}; the log odds are {shown}."
             body = f"""u = uniform(np.uint64(counter + np.uint64(j)))
-            drawn[j] = {number(high, "kernel")} if u + u * exp(-{odds}) < Real(1.0) else {number(low, "kernel")}"""
+        drawn[j] = {number(high, "kernel")} if u + u * exp(-{odds}) < Real(1.0) else {number(low, "kernel")}"""
         case Normal():
             what = "s normal with mean E[s] = f and variance 1."
             body = f"drawn[j] = {unit.name}_mean(f) + normal(np.uint64(counter + np.uint64(j)))"
         case _:
             what, style = f"s with density exp(f s - base - A(f)), by {unit.name}_choice.", "double"
             body = f"drawn[j] = {unit.name}_choice(f{entries(names, style)}, np.uint64(counter + np.uint64(j)))"
-    numbers = "" if style == "kernel" else "\n    It may use further numbers besides: t at t STRIDE from there."
+    numbers = "" if style == "kernel" else " + t STRIDE"
     return f'''
 @njit(**KERNEL)
-def {unit.name}_draw(field, own, scale, {parameters(names)}key, out):
-    """{what}
+def {unit.name}_draw_row(fields, levels, scale, {parameters(names)}counter, drawn):
+    """{what}"""
+    for j in range(drawn.size):
+        f = {field_of(style)}
+        {body}
 
-    f = own + scale * field; unit j of case i uses counter key + i * size + j.{numbers}
-    """{_scale(style)}
+
+@njit(**KERNEL)
+def {unit.name}_draw(field, own, scale, {parameters(names)}key, out):
+    """out = s drawn at f = own + scale * field; unit j of case i uses counter key + i * size + j{numbers}."""
     for i in range(out.shape[0]):
-        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
-        for j in range(out.shape[1]):
-            f = {field_of(style)}
-            {body}
+        counter, levels = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1])), own[min(i, own.shape[0] - 1)]
+        {unit.name}_draw_row(field[i], levels, {_scale(style)}, {parameters(names)}counter, out[i])
 '''
 
 
@@ -174,13 +176,18 @@ def _means(unit: UnitPlan) -> str:
     names, style = own_arguments(unit, "means"), mean_style(unit)
     return f'''
 @njit(**KERNEL)
+def {unit.name}_mean_row(fields, levels, scale, {parameters(names)}means):
+    """means = E[s] at f = levels + scale * fields."""
+    for j in range(means.size):
+        f = {field_of(style)}
+        means[j] = {unit.name}_mean(f{entries(names, style)})
+
+
+@njit(**KERNEL)
 def {unit.name}_means(field, own, scale, {parameters(names)}out):
-    """out = E[s] at f = own + scale * field."""{_scale(style)}
+    """out = E[s] at f = own + scale * field."""
     for i in range(out.shape[0]):
-        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        for j in range(out.shape[1]):
-            f = {field_of(style)}
-            means[j] = {unit.name}_mean(f{entries(names, style)})
+        {unit.name}_mean_row(field[i], own[min(i, own.shape[0] - 1)], {_scale(style)}, {parameters(names)}out[i])
 '''
 
 
@@ -189,11 +196,11 @@ def _log_partitions(unit: UnitPlan) -> str:
     return f'''
 @njit(**KERNEL)
 def {unit.name}_add_log_partitions(field, own, scale, {parameters(names)}out):
-    """out += sum over units of A(f), f = own + scale * field."""{_scale(style)}
+    """out += sum over units of A(f), f = own + scale * field."""
     for i in range(field.shape[0]):
         fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            f = {field_of(style)}
+            f = {field_of(style, scale=_scale(style))}
             total += {unit.name}_log_partition(f{entries(names, style)})
         out[i] += total
 '''
@@ -304,4 +311,4 @@ def {unit.name}_fields_of_means(mean{parameters(names, after=",")}):
 
 
 def _scale(style: Style) -> str:
-    return "\n    scale = Real(scale)" if style == "kernel" else ""
+    return "Real(scale)" if style == "kernel" else "scale"

@@ -87,7 +87,7 @@ def test_parameters() -> None:
         "Q": ("weight", ("h", "v"), (F, D, two), Initial("normal", 0.01), False),
         "b": ("bias", ("v",), (D, two), Initial("constant", 0.5), False),
         "a": ("bias", ("h",), (F,), Initial("file", text="a.npy"), True),
-        "sigma_v": ("sigma", ("v",), (D, two), Initial("data"), True),
+        "sigma_v": ("unit", ("v",), (D, two), Initial("data"), True),
     }
     assert list(model.parameters)[:4] == ["W", "W_h_g", "U", "Q"]
 
@@ -199,7 +199,7 @@ def test_positive_is_exact_where_hidden_layers_are_not_joined() -> None:
 def test_defaults_have_the_form_they_document() -> None:
     text = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h\ntrain { %s }"
     for kind in PHASES:
-        defaults = {row.name: row.deep or row.default for row in settings_of(kind).values()}
+        defaults = {row.name: row.default for row in settings_of(kind).values()}
         stated = ", ".join(
             f"{name} = {format_expression(value)}" for name, value in defaults.items() if value is not None
         )

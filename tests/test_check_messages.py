@@ -21,10 +21,21 @@ from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
 
 EXPLANATIONS = Path(pgmdsl.compiler.__file__).parent.parent / "grammar" / "explanations"
-CODES = re.compile(r'"(E(?:01[1-3]|0[3458]\d|09\d|9[0-4]\d)|W00\d)"')
+CODES = re.compile(r'"(E(?:01[1-3]|0[34589]\d|9[0-4]\d)|W00\d)"')
 
 RBM = "model RBM(D = 784, F = 500)\nvisible v : binary[D]\nhidden h : binary[F]\nv -- h : W\n"
 LAYERS = "model X(D = 6, F = 4)\nvisible v : binary[D]\nhidden h : binary[F]\nhidden g : binary[F]\n"
+
+UNIT = (
+    "model X(D = 6)\nunit trit {\n  support x in {-1, 0, 1}\n  energy 0.3*x^2\n  statistic x\n}\n"
+    "visible v : trit[D]\nhidden h : binary[2]\nv -- h\n"
+)
+REAL = (
+    "model X\nunit bent {\n  param g > 0\n  support x in real\n  energy g*x^2/2 if x > 0 else x^2/2\n  statistic x\n}\n"
+    "visible v : bent[3]\n"
+)
+X = "model X\n"
+VISIBLE = "model X\nvisible v : binary[3]\nv -- v : L\n"
 
 # One file per further message of a code, beyond the example of its explanation.
 MORE = {
@@ -99,11 +110,63 @@ MORE = {
     "E082-bits": "model X\nvisible v : softmax[3]\nhidden h : binary[2]\nv -- h\ndata v { bits = sample }\n",
     "E084-file": "model X\nvisible v : binary[3]\nvisible w : binary[2]\nhidden h : binary[2]\nv -- h\nw -- h\n"
     'data v { test = "t.npy" }\ndata w { test = 0.2 }\n',
-    "E900-back": LAYERS + "v <- h : W\n",
-    "E909-file": RBM.replace("W", 'W(init = "w.npy")'),
-    "E909-scale": RBM.replace("[D]", "[D] bias b(scale = 1)"),
-    "E909-mask": RBM.replace("W", "W(mask = local(radius = 2), l1 = 0.1, max_norm = 3)"),
-    "E912-tempering": RBM + "train { fit { negative = tempering(10) } }\n",
+    "E012-units": UNIT + "unit trit { support x in {0, 1}, energy 0, statistic x }\n",
+    "E012-own": "model X\nvisible v : gaussian[3] bias sigma_v\nhidden h : binary[2]\nv -- h\n",
+    "E013-lateral": "model X(D = 6, F = 4)\n"
+    "visible v : binary[D]\nvisible w : binary[F]\nv -- v : L\nw -- w : L\nv -- w\n",
+    "E013-multiplicative": LAYERS + "v * h * g : T\nh * v * g : T\n",
+    "E036-trials": "model X(N = 5)\nvisible v : binomial[3](trials = N/2)\nhidden h : binary[2]\nv -- h\n",
+    "E037-trials": "model X\nvisible v : binomial[3](trials = 0)\nhidden h : binary[2]\nv -- h\n",
+    "E040-slip": "model X\nvisible v : poison[3]\n",
+    "E041-counts": "model X\nvisible v : replicated_softmax[3, 4]\n",
+    "E042-trials": "model X\nvisible v : binary[3](trials = 2)\n",
+    "E042-slip": "model X\nvisible v : binomial[3](trails = 2)\n",
+    "E042-own": UNIT.replace("trit[D]", "trit[D](s = 1)"),
+    "E042-bias": RBM.replace("[D]", "[D] bias b(decay = 1)"),
+    "E042-no-bias": RBM.replace("[D]", "[D] bias none").replace("[F]", "[F] bias a(int = 1)"),
+    "E043-own": X + "unit u {\n  param g > 0, t\n  support x in {-1, 0, 1}\n  energy g*x^2 + t*x\n  statistic x\n}\n"
+    "visible v : u[3](g = -1, t = data)\nvisible w : u[3](g = lerned, t = learned(slow))\n"
+    "hidden h : binary[2]\nv -- h\nw -- h\n",
+    "E043-scale": RBM.replace("[F]", "[F] bias a(scale = 2)"),
+    "E043-mask": RBM.replace("W", "W(mask = locl(radius = 2))") + "v -- h : U(mask = local(2))\n",
+    "E043-radius": RBM.replace("W", "W(mask = local(radius = -1))"),
+    "E043-penalties": RBM.replace("W", "W(decay = -1, l1 = big, max_norm = 0)"),
+    "E043-fixed-penalty": RBM.replace("W", 'W(fixed = "w.npy", decay = 0.1)'),
+    "E043-bias-data": RBM.replace("[F]", "[F] bias a(init = data)"),
+    "E044-many": "model X\nvisible v : binomial[3](trials = 10^6)\nhidden h : binary[2]\nv -- h\n",
+    "E047-own-scale": X
+    + "visible v : binary[3] bias b(init = 0)\nvisible w : binary[3] bias b(init = 1)\nhidden h : binary[2]\n"
+    "v -- h\nw -- h\n",
+    "E048-lateral": LAYERS.replace("visible", "given") + "visible w : binary[3]\nv -- v : L\nw -- h\n",
+    "E058-tempering": LAYERS + "given x : gaussian[3]\nx -- h\nv -- h\nh -- g\n"
+    "train { negative = tempering(2), greedy { }, fit { } }\n",
+    "E058-objective": RBM + "train { fit { objective = pseudolikelihood } }\n",
+    "E058-phases": VISIBLE + "train { fit { objective = pseudolikelihood, negative = pcd(1) } }\n",
+    "E058-sparsity": VISIBLE + "train { fit { sparsity = 0.1 } }\n",
+    "E058-momentum": RBM + "train { optimiser = adam, fit { momentum = 0.9 } }\n",
+    "E080-given": LAYERS
+    + 'given x : binary[3]\nv -- h\nx -- g\nh -- g\ndata x { file = "x.npy" }\ndata g { file = "g.npy" }\n',
+    "E081-multiplicative": LAYERS + "v * h * g : T'\n",
+    "E082-mask": LAYERS
+    + 'given x : binary[3]\nv -- h\nx -- g\nh -- g\ndata x { mask = "m.npy" }\ndata v { mask = 3, length = 4 }\n',
+    "E082-length": X + "visible w : replicated_softmax[9]\nhidden h : binary[2]\nw -- h\ndata w { length = 2.5 }\n",
+    "E087-later": "model X(D = 6)\nvisible v : binary[D]\nvisible w : binary[D]\nv -- w : L\nv -- v : L\n",
+    "E087-states": "model X\nvisible v : binary[2, 3]\nvisible y : softmax[2, 3]\nv -- v : L\ny -- y : L\nv -- y\n",
+    "E088-lateral": "model X\nvisible w : replicated_softmax[9]\nhidden h : binary[2]\nw -- h\nw -- w : L\n",
+    "E088-multiplicative": X
+    + "visible w : replicated_softmax[9]\nhidden h : binary[2]\nhidden z : relu[2]\nw -- h\nw * h * z : T\n",
+    "E089-multiplicative": X + "visible v : gaussian[3]\nhidden h : binary[2]\nhidden z : relu[2]\nv * h * z : T\n",
+    "E089-fixed": X + "visible v : poisson[3]\nhidden z : relu[2]\nv -- z : W(fixed = 0.5)\nv -- v : L(init = 1)\n",
+    "E098-states": "model X(D = 4)\n"
+    "visible v : binary[D]\nvisible y : softmax[3]\nv -- y : W(mask = local(radius = 1))\n",
+    "E098-multiplicative": LAYERS + "v * h * g : T(mask = local(radius = 1))\n",
+    "E912-start": RBM + "train { greedy { start = transpose } }\n",
+    "W004-lateral": "model X\nvisible v : gaussian[3]\nv -- v : L\n",
+    "W004-group": "model X\nvisible v : gaussian[3]\nhidden h : gaussian[2]\nv -- v : L\nv -- h : W\n",
+    "W004-half": "model X\nvisible v : relu[3]\nhidden h : relu[2]\nv -- h : W\n",
+    "W004-mixed": "model X\nvisible v : relu[3]\nhidden h : gaussian[2]\nv -- h : W\n",
+    "W004-own": REAL + "v -- v : L\n",
+    "W004-natural": X + "visible v : poisson[3]\nvisible w : poisson[3]\nhidden h : relu[2]\nv -- h : W\nw -- w : L\n",
     "W002-reversed": LAYERS + "v -- h : W\nh -- v : W'\nh -- g\n",
     "many": """\
 model X(D = 784, F = 500, F = 3)
@@ -147,7 +210,8 @@ def examples(code: str) -> list[str]:
 def codes() -> list[str]:
     """The codes that the semantic check's own modules mention."""
     folder = Path(pgmdsl.compiler.__file__).parent
-    files = [*folder.glob("check*.py"), *folder.glob("unit_*.py"), folder / "sizes.py", folder / "settings.py"]
+    names = ("sizes", "settings", "normalise")
+    files = [*folder.glob("check*.py"), *folder.glob("unit_*.py"), *(folder / f"{name}.py" for name in names)]
     return sorted({code for file in files for code in CODES.findall(file.read_text(encoding="utf-8"))})
 
 
@@ -170,7 +234,7 @@ def test_message(name: str, golden: Callable[[str, str], None]) -> None:
 
 
 def test_no_explanation_is_left_over() -> None:
-    mine = re.compile(r"(E(?:01[1-3]|0[3458]\d|09\d|9[0-4]\d)|W00\d)")
+    mine = re.compile(r"(E(?:01[1-3]|0[34589]\d|9[0-4]\d)|W00\d)")
     files = {path.stem for path in EXPLANATIONS.glob("*.md") if mine.fullmatch(path.stem)}
     assert files == set(codes())
 
@@ -187,6 +251,8 @@ def test_a_broken_statement_has_no_consequences() -> None:
         RBM.replace("hidden h :", "hidden h : :"),
         RBM.replace("F = 500", "F = = 500"),
         RBM.replace("visible v :", "visible v"),
+        UNIT.replace("0.3*x^2", "0.3*"),
+        UNIT.replace("unit trit", "unit 3trit"),
         RBM.replace("v -- h", "v -- -- h") + "train { fit { freeze = W } }\n",
     ):
         diagnostics, model = check(text)
@@ -198,8 +264,8 @@ def test_the_tables_stand_in_the_explanations() -> None:
     settings = (EXPLANATIONS / "E050.md").read_text(encoding="utf-8")
     for row in SETTINGS:
         default = format_expression(row.default) if row.default is not None else "-"
-        if row.deep is not None:
-            default += f"; {format_expression(row.deep)} where hidden layers are joined"
+        for case, value in row.otherwise:
+            default += f"; {format_expression(value)} {case.text}"
         cells = (row.name, ", ".join(row.phases), row.form, default, row.meaning)
         assert "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n" in settings
     entries = (EXPLANATIONS / "E082.md").read_text(encoding="utf-8")

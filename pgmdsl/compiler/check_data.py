@@ -133,7 +133,7 @@ def _length_of(node: Expression, layer: Layer | None) -> float | str:
 
 def _bits_of(node: Expression, layer: Layer | None) -> tuple[Bits, float]:
     if layer is not None and layer.unit.support != Finite((Fraction(0), Fraction(1))):
-        message = f"{layer.name} is a {layer.unit.name} layer, and bits are for binary ones"
+        message = f"{layer.name} is a {layer.unit.name} layer, and bits are of layers of 0 and 1"
         raise MistakeError("E082", node.span, message, "leave bits out")
     match node:
         case Name("resample" | "sample" | "mean" as name):

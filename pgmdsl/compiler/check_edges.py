@@ -128,7 +128,7 @@ def _verify_modelled(declaration: EdgeDeclaration, members: Sequence[Layer]) -> 
     names = list(dict.fromkeys(layer.name for layer in members))
     given = f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
     message = f"{given} given: this edge would add a constant to the energy, and nothing could be learned from it"
-    help = "leave it out, or join a visible or hidden layer to them"
+    help = "leave it out: given layers are joined to visible or hidden ones"
     raise MistakeError("E048", _place(declaration), message, help)
 
 
@@ -147,8 +147,8 @@ def _verify_counts(declaration: EdgeDeclaration, members: Sequence[Layer]) -> No
     for layer in members:
         if is_unbounded(layer):
             message = (
-                f"{counts.name} is a layer of counts, which multiplies the bias of {layer.name} by the length of each "
-                f"document, and for unbounded units such as {layer.unit.name} this is not a field any more"
+                f"{counts.name} is a layer of counts, whose neighbours' biases are multiplied by the length of each "
+                f"document; with unbounded units ({layer.name} is {layer.unit.name}) such a model is not defined here"
             )
             help = f"make {layer.name} binary, spin, softmax or binomial"
             raise MistakeError("E088", _place(declaration), message, help)

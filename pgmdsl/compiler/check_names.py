@@ -44,8 +44,11 @@ class Scope:
     declared: dict[str, tuple[str, Span]] = field(default_factory=dict)
 
     def record(self, mistake: MistakeError) -> None:
-        """Report a mistake, unless it may be the consequence of a statement that did not parse."""
-        if mistake.name is None or mistake.name not in self.broken:
+        """Report a mistake, once, unless it may be the consequence of a statement that did not parse."""
+        known = any(
+            (d.code, d.span, d.message) == (mistake.code, mistake.span, mistake.message) for d in self.diagnostics.found
+        )
+        if not known and (mistake.name is None or mistake.name not in self.broken):
             self.diagnostics.add(mistake.code, mistake.span, mistake.message, mistake.help)
 
     @contextmanager

@@ -126,9 +126,11 @@ class Parameters:
         if _axes(use.layers) != _axes(first.layers):
             raise self._other_shape(first, use)
         if use.lateral and use.layers[0].unit.states_axis != first.layers[0].unit.states_axis:
+            one, other = (first, use) if first.layers[0].unit.states_axis else (use, first)
             message = (
-                f"{name} stands within {first.layers[0].name} and within {use.layers[0].name}, of which only one has "
-                "states of a site as its last axis, whose blocks of a lateral weight are zero"
+                f"{name} stands within {first.layers[0].name} and within {use.layers[0].name}: the last axis of "
+                f"{one.layers[0].name} counts states and that of {other.layers[0].name} does not, so they need different "
+                "entries to be zero"
             )
             raise MistakeError("E087", use.name.span, message, own)
 

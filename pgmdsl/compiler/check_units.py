@@ -51,7 +51,7 @@ def options_elsewhere(unit: Unit, own: OwnUnits) -> dict[str, str]:
         for option in other.options:
             if option not in unit.options:
                 owners.setdefault(option, []).append(other.name)
-    return {option: f"it is an option of {' and '.join(names)} layers" for option, names in owners.items()}
+    return {o: f"layers of {' and '.join(names)} units have it; leave it out here" for o, names in owners.items()}
 
 
 def _is_broken(declaration: UnitDeclaration, scope: Scope) -> bool:

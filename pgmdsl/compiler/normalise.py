@@ -55,11 +55,13 @@ def check_normalises(
     layers: Mapping[str, Layer], edges: Sequence[Edge], parameters: Mapping[str, Parameter], scope: Scope
 ) -> None:
     """Report edges with which the model never normalises, and warn of conditions on the weights of the others."""
+    sound: list[Edge] = []
     for edge in edges:
         with scope.recorded():
             _verify_edge(edge, layers, parameters)
-    places = {edge.weight: edge.span for edge in reversed(edges)}
-    for watched in watched_groups(layers, edges):
+            sound.append(edge)
+    places = {edge.weight: edge.span for edge in reversed(sound)}
+    for watched in watched_groups(layers, sound):
         if not _is_settled(watched, layers, parameters):
             message, help = _condition(watched, layers)
             scope.diagnostics.warn("W004", places[watched.edges[0].weight], message, help)
@@ -145,8 +147,11 @@ def _condition(watched: Watched, layers: Mapping[str, Layer]) -> tuple[str, str]
     named = _listed(weights)
     members = [layers[name] for name in watched.layers]
     units = _listed([f"{layer.name} ({layer.unit.name})" for layer in members])
-    joint = f"{units} share" if len(members) > 1 else f"{units} has"
-    edge = f"{joint} {'an edge' if len(watched.edges) == 1 else 'edges'}"
+    one = len(watched.edges) == 1
+    if len(members) > 1:
+        edge = f"{units} share {'an edge' if one else 'edges'}"
+    else:
+        edge = f"{units} has {'a lateral edge' if one else 'lateral edges'}"
     avoid = "training watches it, and no log Z is reported where it fails; a layer of binary units needs no condition"
     if watched.condition == "nonpositive":
         entries = named if len(weights) == 1 else f"the sum of {named}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
-from pgmdsl.compiler.model import DataSpec
 from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.runtime.columns import CHUNK, Column, check_column
-from pgmdsl.runtime.random import permutation, stream_key
-from pgmdsl.runtime.readers import read_array, split_file
+from pgmdsl.runtime.columns import Column
+from pgmdsl.runtime.masks import mask_digests
+from pgmdsl.runtime.missing import verify_observed
+from pgmdsl.runtime.random import stream_key
+from pgmdsl.runtime.shares import case_weights, share_of, split_rows
+from pgmdsl.runtime.sources import Given, Observed, column_of, peek_shape
+from pgmdsl.runtime.sparse import rows_together
+from pgmdsl.runtime.supports import middle
+
+__all__ = ["Data", "Given", "Moments", "Observed", "Splits", "open_cases", "open_data", "peek_shape"]
 
 Array = NDArray[Any]
-Given = Any  # an array of states, a path (with :key), or a DataSpec
 Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
-_SPLIT = 20090416  # seed of the order by which fractions are split off: the same for every run
 
 
 class BitSource(Protocol):
@@ -34,7 +37,7 @@ class BitSource(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """Some cases of all observed layers.
+    """Some cases of all layers that take data: visible and given ones.
 
     Attributes:
         columns: by layer, the stored values of all cases, of which these are a part.
@@ -52,10 +55,23 @@ class Data:
         """How many cases there are."""
         return len(self.rows)
 
+    @property
+    def missing(self) -> bool:
+        """Whether values are missing in any layer."""
+        return any(column.missing for column in self.columns.values())
+
+    def held(self, layer: str, cases: Array) -> NDArray[np.bool_] | None:
+        """Which entries of a layer are observed in some cases, (len(cases), size); None where all of them are.
+
+        The others are latent variables; the K entries of a one-hot site are observed together.
+        """
+        observed = self.columns[layer].observed(self.rows[cases])
+        return None if observed is None or observed.all() else observed
+
     def states(
         self, layer: str, cases: Array, out: Array, kernels: BitSource, seed: int, words: tuple[int | str, ...] | None
     ) -> None:
-        """The states of some cases (numbered from 0 here) into `out` (len(cases), size).
+        """The states of some cases (numbered from 0 here) into `out` (len(cases), size), missing ones filled in.
 
         Bits that are drawn anew are a function of the seed, the layer, `words` and the position in `cases`; with
         `words` None (evaluation), and for `bits = sample`, of the seed, the layer and the row alone.
@@ -77,33 +93,81 @@ class Data:
 
     def chunks(self) -> Iterator[Array]:
         """The case numbers, a few thousand at a time."""
-        for start in range(0, self.cases, CHUNK):
-            yield np.arange(start, min(start + CHUNK, self.cases))
+        together = rows_together(sum(column.layer.size for column in self.columns.values()))
+        for start in range(0, self.cases, together):
+            yield np.arange(start, min(start + together, self.cases))
 
     def weight(self, cases: Array) -> NDArray[np.float64]:
         """The weights of some cases: ones when there are none."""
         return np.ones(len(cases)) if self.weights is None else self.weights[cases]
 
     def moments(self, layer: str) -> Moments:
-        """Weighted mean and variance of a layer's expected states, each (size,), in float64; computed once."""
+        """Weighted mean and variance of a layer's expected states, each (size,), in float64; computed once.
+
+        Each unit's are of the cases in which it is observed. A unit that never is has the middle of its support as its
+        mean (see `supports.middle`), and the mean variance of the others.
+        """
         if layer not in self._moments:
             self._moments[layer] = self._measure(layer)
         return self._moments[layer]
 
     def _measure(self, layer: str) -> Moments:
         column = self.columns[layer]
-        total, mean = 0.0, np.zeros(column.layer.size)
-        square = np.zeros(column.layer.size)
+        total, mean, square = (np.zeros(column.layer.size) for _ in range(3))
         for cases in self.chunks():  # Chan, Golub and LeVeque (1983), eq. 2.1: merged without cancellation
             states, weight = column.expected(self.rows[cases]), self.weight(cases)
-            mass = float(weight.sum())
-            if mass == 0:
+            observed = column.observed(self.rows[cases])
+            mass = np.full(len(mean), weight.sum()) if observed is None else weight @ observed
+            if not mass.any():
                 continue
-            here = weight @ states / mass
-            square += weight @ (states - here) ** 2 + (here - mean) ** 2 * (total * mass / (total + mass))
-            mean += (here - mean) * (mass / (total + mass))
+            share = np.divide(mass, total + mass, out=np.zeros_like(mass), where=mass > 0)
+            if observed is not None:
+                states = np.where(observed, states, 0)
+            here = np.divide(weight @ states, mass, out=mean.copy(), where=mass > 0)
+            apart = states - here if observed is None else (states - here) * observed
+            square += weight @ apart**2 + (here - mean) ** 2 * total * share
+            mean += (here - mean) * share
             total += mass
-        return mean, square / total
+        seen = total > 0
+        variance = np.divide(square, total, out=np.zeros_like(square), where=seen)
+        mean[~seen] = middle(column.layer, mean[seen])
+        variance[~seen] = variance[seen].mean() if seen.any() else 1.0
+        return mean, variance
+
+    def mean_statistic(self, layer: str, statistic: Callable[[Array], Array]) -> NDArray[np.float64]:
+        """The weighted mean of a layer's statistic, (size,), of units without input where it is not observed.
+
+        Args:
+            layer: the layer.
+            statistic: of states (rows, size): the kernel of that name, with its parameters. It is affine in the state
+                wherever a unit has more states than can be listed (the language sees to it).
+        """
+        mean, _ = self.moments(layer)
+        values = self.columns[layer].layer.values
+        if len(values) == 2:  # of bits that are drawn, the mean states are between these
+            low, high = (np.asarray(statistic(np.full((1, len(mean)), v))[0], np.float64) for v in values)
+            return np.asarray(low + (mean - values[0]) / (values[1] - values[0]) * (high - low))
+        if not values:
+            return np.asarray(statistic(mean[None])[0], np.float64)
+        shares = self._shares(layer)
+        at = [np.asarray(statistic(np.full((1, len(mean)), v))[0], np.float64) for v in values]
+        return np.asarray(sum(share * s for share, s in zip(shares, at, strict=True)), np.float64)
+
+    def _shares(self, layer: str) -> NDArray[np.float64]:
+        """How often each unit of finitely many states is in each, (states, size); equally often if never observed."""
+        column = self.columns[layer]
+        values = np.array(column.layer.values)
+        between = (values[1:] + values[:-1]) / 2  # stored values may be rounded
+        counts = np.zeros((len(values), column.layer.size))
+        for cases in self.chunks():
+            states, weight = column.expected(self.rows[cases]), self.weight(cases)
+            observed = column.observed(self.rows[cases])
+            nearest = np.searchsorted(between, states)
+            for i in range(len(values)):
+                there = nearest == i
+                counts[i] += weight @ (there if observed is None else there & observed)
+        total = counts.sum(axis=0)
+        return np.asarray(np.divide(counts, total, out=np.full_like(counts, 1 / len(values)), where=total > 0))
 
 
 @dataclass(frozen=True)
@@ -125,13 +189,14 @@ def open_data(
     weights: Given | None = None,
     base: Path,
 ) -> Splits:
-    """Every visible layer's cases, as the model file says where nothing else is given.
+    """The cases of every visible and given layer, as the model file says where nothing else is given.
 
     Args:
         artifact: the model.
         given: by layer, in place of the data block's file: an array (cases, *dims) of states, or of levels in [0, 1]
-            where the block states `bits` (`scale` does not apply to it); a path, to which the block's `scale` and
-            `bits` apply; or a whole `DataSpec`.
+            where the block states `bits` (`scale` does not apply to it); a masked array of NumPy's or a sparse one of
+            SciPy's; a path, to which the block's `scale` and `bits` apply; a whole `DataSpec`; or `Observed`, values
+            with a mask or with the lengths of documents.
         valid: in place of the block's `valid`: a share of the rows, a file, or arrays and files by layer.
         test: the same for `test`.
         weights: case weights (cases,) of the training rows, before shares are split off. Without it those of the
@@ -140,22 +205,23 @@ def open_data(
 
     Raises:
         Error: data that is missing, unreadable, of the wrong shape or outside a layer's support, layers with different
-            numbers of rows, unusable weights, or a share that leaves nothing.
+            numbers of rows, a layer of which nothing is observed, unusable weights, or a share that leaves nothing.
     """
-    layers = _visible(artifact, given or {})
+    layers = _with_data(artifact, given or {})
     specs = {spec.layer: spec for spec in artifact.data}
     given = dict(given or {})
-    columns = {name: _column(layer, given.get(name), specs.get(name), base) for name, layer in layers.items()}
+    columns = {name: column_of(layer, given.get(name), specs.get(name), base) for name, layer in layers.items()}
     rows = _same_rows(columns)
     own = specs.get("weights") if given.keys() < layers.keys() else None  # the file's weights go with the file's rows
-    weight, digests = _weights(weights, own, rows, base)
+    weight, digests = case_weights(weights, own, rows, base)
     apart = {
-        "valid": _share("valid", valid, specs, layers, base),
-        "test": _share("test", test, specs, layers, base),
+        "valid": share_of("valid", valid, specs, layers, base),
+        "test": share_of("test", test, specs, layers, base),
     }
-    parts = _split(rows, weight, {k: v for k, v in apart.items() if isinstance(v, float)})
+    parts = split_rows(rows, weight, {k: v for k, v in apart.items() if isinstance(v, float)})
     data = {k: Data(columns, part, None if weight is None else weight[part]) for k, part in parts.items()}
-    digests |= {column.place: column.digest for column in columns.values()}
+    verify_observed(data["train"])
+    digests |= {column.place: column.digest for column in columns.values()} | mask_digests(artifact, base)
     for name, share in apart.items():
         if isinstance(share, dict):
             data[name] = Data(share, np.arange(_same_rows(share)), None)
@@ -164,71 +230,39 @@ def open_data(
 
 
 def open_cases(artifact: Artifact, given: Mapping[str, Given], base: Path) -> Data:
-    """Cases of the visible layers that are given, each of weight 1; the file's own data is left alone.
+    """Cases of the layers that are given, each of weight 1; the file's own data is left alone.
 
     Args:
         artifact: the model.
-        given: by layer, as for `open_data`; one layer at least.
+        given: by layer, as for `open_data`; one layer at least, and every given layer of the model.
         base: the folder of the model file.
 
     Raises:
-        Error: as `open_data`.
+        Error: as `open_data`; that nothing of a layer is observed is no mistake here.
     """
-    layers = _visible(artifact, given)
+    layers = _with_data(artifact, given)
+    for name, layer in layers.items():
+        if layer.role == "given" and name not in given:
+            raise Error(
+                f"there are no values for the given layer {name}, on which everything else is conditional: give "
+                f"--data {name}=PATH, or {{'{name}': array}}"
+            )
     specs = {spec.layer: spec for spec in artifact.data}
-    columns = {n: _column(layer, given[n], specs.get(n), base) for n, layer in layers.items() if n in given}
+    columns = {n: column_of(layer, given[n], specs.get(n), base) for n, layer in layers.items() if n in given}
+    if not columns:
+        raise Error(f"there are no cases: give values of one layer at least, of {', '.join(layers)}")
     return Data(columns, np.arange(_same_rows(columns)), None)
 
 
-def _visible(artifact: Artifact, given: Mapping[str, Given]) -> dict[str, ArtifactLayer]:
-    """The visible layers. Raises `Error` where data is given for another."""
-    layers = {name: layer for name, layer in artifact.layers.items() if layer.role == "visible"}
+def _with_data(artifact: Artifact, given: Mapping[str, Given]) -> dict[str, ArtifactLayer]:
+    """The layers that take data. Raises `Error` where data is given for another."""
+    layers = {name: layer for name, layer in artifact.layers.items() if layer.role != "hidden"}
     for name in given:
         if name not in layers:
             hidden = " (it is hidden)" if name in artifact.layers else ""
-            hint = suggest(name, list(layers)) or f"the visible layers are {', '.join(layers)}"
+            hint = suggest(name, list(layers)) or f"the layers that take data are {', '.join(layers)}"
             raise Error(f"data is given for {name}, which is no visible layer{hidden}; {hint}")
     return layers
-
-
-def peek_shape(spec: DataSpec, base: Path) -> tuple[int, ...]:
-    """The shape of one case of a layer's data, by which a size without a default is found.
-
-    Raises:
-        Error: the file is missing or unreadable.
-    """
-    if spec.file is None:
-        raise Error(f"no file is named for the data of {spec.layer}; write data {spec.layer} {{ file = ... }}")
-    return tuple(int(n) for n in read_array(spec.file, base, f"data for layer {spec.layer}").shape[1:])
-
-
-def _column(layer: ArtifactLayer, given: Given | None, spec: DataSpec | None, base: Path) -> Column:
-    if isinstance(given, str | Path):
-        spec, given = replace(spec or DataSpec(layer.name, None), file=_absolute(given)), None
-    if isinstance(given, DataSpec):
-        spec, given = given, None
-    spec = spec or DataSpec(layer.name, None)
-    if given is not None:
-        place = f"the array given for layer {layer.name}"
-        return check_column(layer, np.asarray(given), place, bits=spec.bits, threshold=spec.threshold)
-    if spec.file is None:
-        raise Error(
-            f'there is no data for the visible layer {layer.name}: write data {layer.name} {{ file = "..." }} in the '
-            f"model file, or give it with --data {layer.name}=PATH"
-        )
-    return _from_file(layer, spec.file, spec, base)
-
-
-def _from_file(layer: ArtifactLayer, file: str, spec: DataSpec, base: Path) -> Column:
-    what = f"data for layer {layer.name}"
-    values = read_array(file, base, what)
-    place = f"{file} ({what})"
-    return check_column(layer, values, place, scale=spec.scale, bits=spec.bits, threshold=spec.threshold)
-
-
-def _absolute(path: str | Path) -> str:
-    name, key = split_file(str(path))
-    return str(Path(name).expanduser().absolute()) + (f":{key}" if key else "")
 
 
 def _same_rows(columns: Mapping[str, Column]) -> int:
@@ -240,91 +274,3 @@ def _same_rows(columns: Mapping[str, Column]) -> int:
                 "belong together by position, so their numbers must be equal"
             )
     return first.rows
-
-
-def _weights(
-    given: Given | None, spec: DataSpec | None, rows: int, base: Path
-) -> tuple[NDArray[np.float64] | None, dict[str, str]]:
-    if isinstance(given, str | Path):
-        values, place = read_array(_absolute(given), base, "case weights"), f"{given} (case weights)"
-    elif given is not None:
-        values, place = np.asarray(given), "the case weights given"
-    elif spec is not None and spec.file is not None:
-        values, place = read_array(spec.file, base, "case weights"), f"{spec.file} (case weights)"
-    else:
-        return None, {}
-    if values.dtype.kind not in "biuf":
-        raise Error(f"{place}: the weights are of type {values.dtype}, not numbers; save them as floats")
-    if values.shape not in ((rows,), (rows, 1)):
-        raise Error(
-            f"{place}: the weights have shape {values.shape}, but there are {rows} cases; give one weight a case"
-        )
-    weights = values.reshape(rows).astype(np.float64)
-    bad = ~np.isfinite(weights) | (weights < 0)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise Error(f"{place}: the weight of row {row} (from 0) is {weights[row]}; weights are finite and not negative")
-    if not weights.any():
-        raise Error(f"{place}: every weight is 0, so there is nothing to train on; give some case a positive weight")
-    return weights, {place: hashlib.sha256(weights.tobytes()).hexdigest()}
-
-
-def _share(
-    which: str,
-    given: Mapping[str, Given] | float | str | Path | None,
-    specs: Mapping[str, DataSpec],
-    layers: Mapping[str, ArtifactLayer],
-    base: Path,
-) -> float | dict[str, Column] | None:
-    """A share of the rows, or columns of their own, or None."""
-    if isinstance(given, int | float):
-        return _fraction(which, float(given))
-    if isinstance(given, str | Path):
-        if len(layers) > 1:
-            raise Error(
-                f"one file is given for {which}, but there are {len(layers)} visible layers; name one for each layer"
-            )
-        given = dict.fromkeys(layers, given)
-    if given is not None:
-        missing = [name for name in layers if name not in given]
-        if missing:
-            raise Error(f"{which} data lacks the visible layer {missing[0]}; give it for every visible layer")
-        return {name: _column(layer, given[name], specs.get(name), base) for name, layer in layers.items()}
-    stated = {n: value for n in layers if n in specs and (value := getattr(specs[n], which)) is not None}
-    fractions = {float(v) for v in stated.values() if not isinstance(v, str)}
-    files = {n: v for n, v in stated.items() if isinstance(v, str)}
-    if not stated:
-        return None
-    if len(fractions) == 1 and not files:
-        return _fraction(which, fractions.pop())
-    if fractions or len(files) < len(layers):
-        raise Error(
-            f"the data blocks disagree about {which}: state one share of the rows, or a file for each visible layer "
-            f"({', '.join(layers)})"
-        )
-    return {n: _from_file(layers[n], file, specs[n], base) for n, file in files.items()}
-
-
-def _fraction(which: str, value: float) -> float | None:
-    if not 0 <= value < 1:
-        raise Error(f"{which} = {value:g} is no share of the rows; it lies between 0 and 1, or names a file")
-    return value or None
-
-
-def _split(rows: int, weights: NDArray[np.float64] | None, shares: Mapping[str, float]) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of each part: shares by a fixed random order, the rest to train on, without rows of weight 0."""
-    order = permutation(stream_key(_SPLIT), rows)
-    parts, start = {}, 0
-    for name, share in shares.items():
-        count = max(1, round(share * rows))
-        parts[name] = np.sort(order[start : start + count])
-        start += count
-    rest = np.sort(order[start:])
-    parts["train"] = rest if weights is None else rest[weights[rest] > 0]
-    if len(parts["train"]) == 0:
-        taken = [f"{name} = {share:g}" for name, share in shares.items()] + ["weights of 0"] * (weights is not None)
-        raise Error(
-            f"of {rows} row{'s' * (rows != 1)} nothing is left to train on after {' and '.join(taken)}; give more "
-            "rows, or hold out less"
-        )
-    return parts

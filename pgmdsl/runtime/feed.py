@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine, State, Words
+from pgmdsl.runtime.parameters import data_statistics
 from pgmdsl.runtime.random import permutation, stream_key
 
 Array = NDArray[Any]
 MOST_CASES = 10_000  # from which the means of layers that are not data are measured
+SWEEPS = 10  # of Gibbs in an upward pass from layers with missing values
 
 
 class Feed:
@@ -22,6 +24,7 @@ class Feed:
 
     `passes` are trained restricted machines with their upper layer, bottom up: each upper layer is drawn given the
     lower ones (Hinton, Osindero and Teh 2006), and may serve the next. Without passes the feed is the data itself.
+    Missing values are filled in for the kernels' sake; `held` says which entries are observed.
     """
 
     def __init__(self, data: Data, machine: Machine, seed: int, passes: Sequence[tuple[Machine, str]] = ()) -> None:
@@ -51,13 +54,34 @@ class Feed:
                 statistic = self.kernels.statistic[name](self.machine.p, present[name])
                 if statistic is not present[name]:
                     present[name][:] = statistic
+        held = self._held(cases, present) if self.passes else {}
         for machine, upper in self.passes:
-            out, field = self._target(upper, s, len(cases)), self._target(upper, {}, len(cases), "field")
-            lower = {n: x for n, x in present.items() if n in machine.layers}
-            machine.kernels.field[upper](machine.p, lower, field)
-            key = stream_key(self.seed, "pass", upper, *(("fixed",) if words is None else words))
-            machine.sample(upper, field, key, out)
-            present[upper] = out
+            present[upper] = self._target(upper, s, len(cases))
+            words_here = ("pass", upper, *(("fixed",) if words is None else words))
+            self._draw_upper(
+                machine, upper, {n: x for n, x in present.items() if n in machine.layers}, held, words_here
+            )
+
+    def held(self, cases: Array) -> dict[str, NDArray[np.bool_]]:
+        """Which entries are observed in some cases, (cases, size), of the layers that lack some in them."""
+        return self._held(cases, self.machine.layers)
+
+    def _held(self, cases: Array, layers: Iterable[str]) -> dict[str, NDArray[np.bool_]]:
+        found = {n: self.data.held(n, cases) for n in layers if n in self.data.columns}
+        return {name: mask for name, mask in found.items() if mask is not None}
+
+    def _draw_upper(
+        self, machine: Machine, upper: str, s: State, held: Mapping[str, NDArray[np.bool_]], words: Words
+    ) -> None:
+        """The upper layer of a pass given the lower ones, in place: at once, or with missing values by Gibbs sweeps."""
+        here = {n: mask for n, mask in held.items() if n in s}
+        clamped = {n for n in s if n != upper and n not in here}
+        fields = {n: self._target(n, {}, len(x), "field") for n, x in s.items() if n not in clamped}
+        lower = {n: x for n, x in s.items() if n != upper}
+        machine.kernels.field[upper](machine.p, lower, fields[upper])
+        machine.sample(upper, fields[upper], stream_key(self.seed, *words), s[upper], s=lower)
+        if here:
+            machine.gibbs(s, fields, SWEEPS, self.seed, words, clamped, held=here)
 
     def _target(self, name: str, s: State, cases: int, use: str = "state") -> Array:
         """Where a layer's statistics go: the caller's array, or a buffer of our own."""
@@ -71,11 +95,7 @@ class Feed:
 
     def means(self) -> dict[str, Array]:
         """The mean statistic (size,) of each layer it fills in: exact for data, from up to 10,000 cases otherwise."""
-        means: dict[str, Array] = {}
-        for name in self.layers:
-            if name in self.data.columns:
-                state = self.data.moments(name)[0][None].astype(self.machine.dtype)
-                means[name] = np.array(self.kernels.statistic[name](self.machine.p, state)[0])
+        means = {n: x.astype(self.machine.dtype) for n, x in data_statistics(self.machine, self.data).items()}
         drawn = [n for n in self.layers if n not in means]
         if drawn:
             means |= self._drawn_means(drawn)

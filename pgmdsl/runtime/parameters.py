@@ -14,27 +14,36 @@ from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.masks import Mask, prepared, verify_entries
 from pgmdsl.runtime.random import normals, stream_key
 from pgmdsl.runtime.readers import read_array
+from pgmdsl.runtime.scales import measured_sigma
 from pgmdsl.runtime.tensors import read_tensors
 
 Array = NDArray[Any]
 Parameters = dict[str, Array]
 Vectors = dict[str, NDArray[np.float64]]
+Masks = Mapping[str, Mask]
 
 MARGIN = 0.002  # share of the support's range that means are kept from its ends
-CONSTANT = 1e-9  # of a unit's mean: a standard deviation below it is rounding
-LEAST_SIGMA = 0.01  # of a unit's standard deviation measured on data, relative to the layer's largest
+LEAST_MEAN = 0.02  # above its lower end, of a unit on a half line: its field is then some -50
 
 
 def initial_parameters(
-    artifact: Artifact, kernels: Kernels, seed: int, *, data: Data | None = None, base: Path = Path()
+    artifact: Artifact,
+    kernels: Kernels,
+    seed: int,
+    *,
+    data: Data | None = None,
+    base: Path = Path(),
+    masks: Masks | None = None,
 ) -> Parameters:
     """Parameters as the model file says they start, arrays of their declared shapes.
 
-    Weights are N(0, sd^2), sd 0.01 unless stated. Offsets mu are the data's means for visible layers and the means of
-    units without input for hidden ones; a visible bias starts where its layer, with the others at their offsets, has
-    the data's mean, and a hidden bias that starts at 0 does so in centred coordinates: own = -sum W mu.
+    Weights are N(0, sd^2), sd 0.01 unless stated, and 0 outside their masks; symmetric ones are so from the start.
+    Offsets mu are the data's means for visible layers and the means of units without input for hidden ones; a visible
+    bias starts where its layer, with the others at their offsets, has the data's mean, and a hidden bias that starts at
+    0 does so in centred coordinates: own = -sum W mu. Both are per word of the count layers that multiply them.
 
     Args:
         artifact: the compiled model.
@@ -42,58 +51,26 @@ def initial_parameters(
         seed: of the weights.
         data: the training cases. Without it, biases and sigmas that come from data start at 0 and 1.
         base: the folder to which the model file's paths are relative.
+        masks: by weight, those of `masks.prepared`, if they have been read already.
 
     Raises:
-        Error: a file of parameters is missing or of the wrong shape, or a sigma in it is not positive; data of which
-            no unit varies, where sigma is to be measured on it.
+        Error: a file of parameters is missing or of the wrong shape, or a sigma in it is not positive; a mask does not
+            fit; data of which no unit varies, where sigma is to be measured on it.
     """
-    out = {p.name: _start(p, artifact, seed, base) for p in artifact.parameters.values()}
+    masks = prepared(artifact, base)[0] if masks is None else masks
+    out = {p.name: _start(p, artifact, seed, base, masks.get(p.name)) for p in artifact.parameters.values()}
     if data is None:
         return out
-    moments = {name: data.moments(name) for name in data.columns}
-    for parameter in artifact.parameters.values():
-        if parameter.kind == "unit" and parameter.initial.kind == "data":
-            sd, least = _measured_sigma(artifact.layers[parameter.layers[0]], *moments[parameter.layers[0]])
-            out[parameter.name][...] = np.maximum(sd, least).reshape(parameter.shape)
-    machine = Machine(artifact, kernels, out)
-    means = mean_statistics(machine, {n: m[0] for n, m in moments.items()})
-    set_centred_biases(
-        machine, means, {n for n in artifact.parameters if _starts_centred(artifact.parameters[n], artifact)}
-    )
-    return out
-
-
-def _measured_sigma(layer: ArtifactLayer, mean: Array, variance: Array) -> tuple[Array, float]:
-    """The standard deviations of a layer's units in the data, (size,), and the least that is taken for sigma.
-
-    Raises:
-        Error: every unit is constant.
-    """
-    sd = np.sqrt(variance)
-    if (sd <= CONSTANT * np.abs(mean)).all():
-        first = ", ".join("0" * len(layer.dims))
-        raise Error(
-            f"the layer {layer.name} has sigma = data, but every unit of it is constant in the training data (unit "
-            f"[{first}] is {mean[0]:g} throughout): give sigma a number, for example sigma = 1, or leave out such "
-            "columns"
-        )
-    return sd, LEAST_SIGMA * float(sd.max())
-
-
-def raised_sigmas(artifact: Artifact, data: Data) -> list[str]:
-    """Warnings, one for each layer with `sigma = data` of which some units hardly vary in the training data."""
-    out = []
     for parameter in artifact.parameters.values():
         if parameter.kind == "unit" and parameter.initial.kind == "data":
             layer = artifact.layers[parameter.layers[0]]
-            sd, least = _measured_sigma(layer, *data.moments(layer.name))
-            count = int((sd < least).sum())
-            if count:
-                out.append(
-                    f"{count} of the {layer.size} units of {layer.name} hardly vary in the training data; their sigma "
-                    f"is set to {least:.3g}, {LEAST_SIGMA:g} of the largest: cases in which they differ will count as "
-                    "very improbable"
-                )
+            sd, least = measured_sigma(parameter, layer, *data.moments(layer.name))
+            out[parameter.name][...] = np.maximum(sd, least).reshape(parameter.shape)
+    machine = Machine(artifact, kernels, out)
+    means = mean_statistics(machine, data_statistics(machine, data))
+    set_centred_biases(
+        machine, means, {n for n in artifact.parameters if _starts_centred(artifact.parameters[n], artifact)}
+    )
     return out
 
 
@@ -107,70 +84,105 @@ def _starts_centred(parameter: ArtifactParameter, artifact: Artifact) -> bool:
     )
 
 
-def mean_statistics(machine: Machine, mean_states: Mapping[str, Array]) -> Vectors:
-    """Mean statistics (size,) of all layers: from mean states where given, else of units without any field."""
+def data_statistics(machine: Machine, data: Data) -> Vectors:
+    """The mean statistics (size,) of the machine's layers that are in the data."""
+
+    def measured(name: str) -> NDArray[np.float64]:
+        statistic = machine.kernels.statistic[name]
+        return data.mean_statistic(name, lambda x: statistic(machine.p, np.ascontiguousarray(x, machine.dtype)))
+
+    return {name: measured(name) for name in machine.layers if name in data.columns}
+
+
+def mean_statistics(machine: Machine, known: Mapping[str, Array]) -> Vectors:
+    """Mean statistics (size,) of all layers: those known, else of units without any field (of given layers 0)."""
     means: Vectors = {}
     for name in machine.layers:
         size = machine.artifact.layers[name].size
-        if name in mean_states:
-            state = np.ascontiguousarray(mean_states[name].reshape(1, size), machine.dtype)
-            means[name] = machine.kernels.statistic[name](machine.p, state).reshape(size).astype(np.float64)
-        else:
-            out, zero = np.zeros((1, size), machine.dtype), np.zeros((1, size), machine.dtype)
-            machine.kernels.mean[name](machine.p, zero, zero[0], 1.0, out)
-            means[name] = out[0].astype(np.float64)
+        if name in known or name in machine.given:
+            means[name] = np.asarray(known.get(name, np.zeros(size)), np.float64).reshape(size)
+            continue
+        counts = machine.artifact.layers[name].support == "counts"
+        trials = np.array([machine.lengths.get(name, 1.0)]) if counts else None
+        out, zero = np.zeros((1, size), machine.dtype), np.zeros((1, size), machine.dtype)
+        machine.kernels.mean[name](machine.p, zero, zero[0], 1.0, out, trials)
+        means[name] = out[0].astype(np.float64)
     return means
 
 
 def set_centred_biases(machine: Machine, means: Mapping[str, Array], names: set[str]) -> None:
-    """Set these biases so that each unit has its mean when the other layers are at theirs: own = f(mean) - scale W mu.
+    """Set these biases so that each unit has its mean when all others are at theirs: own = f(mean) - scale W mu.
 
-    A bias that several layers share gets the average of what they would have.
+    Over the mean length of the count layers that multiply the bias. A bias that several layers share gets the average
+    of what they would have.
     """
+    rows = {n: np.ascontiguousarray(means[n][None], machine.dtype) for n in machine.layers}
     shares: dict[str, list[Array]] = {}
     for name in machine.layers:
         layer = machine.artifact.layers[name]
         if layer.bias in names and layer.bias is not None:
-            mean = inside(layer, means[name]).astype(machine.dtype)
+            mean = interior(machine, name, means[name]).astype(machine.dtype)
             field = machine.kernels.field_of_mean[name](machine.p, mean).astype(np.float64)
-            rows = {n: np.ascontiguousarray(means[n][None], machine.dtype) for n in machine.layers if n != name}
+            if layer.support == "counts":  # fields of documents are shifted freely: words of equal probability have 0
+                field = field - np.log(mean.sum(dtype=np.float64) / layer.states)
             own = field - machine.scale[name] * machine.coupling(name, rows, 1)[0]
-            shares.setdefault(layer.bias, []).append(own / machine.kernels.own_factor[name](machine.p))
+            exposure = machine.exposure(name, rows)
+            factor = machine.kernels.own_factor[name](machine.p) * (1.0 if exposure is None else exposure)
+            shares.setdefault(layer.bias, []).append(own / factor)
     for bias, values in shares.items():
         machine.p[bias][:] = np.mean(values, axis=0)
     machine.refresh()
 
 
+def interior(machine: Machine, name: str, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean statistics of a layer moved to where the field that gives them is finite."""
+    layer = machine.artifact.layers[name]
+    if not layer.values:
+        return inside(layer, mean)
+    ends = np.repeat(np.array([[layer.values[0]], [layer.values[-1]]], machine.dtype), layer.size, axis=1)
+    statistic = machine.kernels.statistic[name](machine.p, ends).astype(np.float64)
+    gap = MARGIN * np.abs(statistic[1] - statistic[0])
+    return np.asarray(np.clip(mean, statistic.min(axis=0) + gap, statistic.max(axis=0) - gap))
+
+
 def inside(layer: ArtifactLayer, mean: NDArray[np.float64], margin: float = MARGIN) -> NDArray[np.float64]:
-    """Means moved into the interior of the support, where the field that gives them is finite."""
+    """Mean states moved into the interior of the support, where the field that gives them is finite."""
     match layer.support:
-        case "real":
-            return mean
         case "one_hot":
             return (1 - margin) * mean + margin / layer.states
+        case "counts":
+            return (1 - margin) * mean + margin * mean.sum() / layer.states
         case "finite":
             low, high = min(layer.values), max(layer.values)
-            return np.clip(mean, low + margin * (high - low), high - margin * (high - low))
-        case _:
-            raise NotImplementedError(layer.support)
+            return np.asarray(np.clip(mean, low + margin * (high - low), high - margin * (high - low)))
+        case "naturals":
+            return np.asarray(np.maximum(mean, margin))
+        case "real":
+            return mean if layer.lower is None else np.asarray(np.maximum(mean, layer.lower + LEAST_MEAN))
 
 
-def _start(parameter: ArtifactParameter, artifact: Artifact, seed: int, base: Path) -> Array:
+def _start(parameter: ArtifactParameter, artifact: Artifact, seed: int, base: Path, mask: Mask | None) -> Array:
     dtype, initial = np.dtype(artifact.dtype), parameter.initial
     match initial.kind:
         case "normal":
-            drawn = normals(stream_key(seed, "initial", parameter.name), parameter.shape)
-            return (initial.value * drawn).astype(dtype)
+            drawn = initial.value * normals(stream_key(seed, "initial", parameter.name), parameter.shape)
+            if parameter.symmetric:
+                size = artifact.layers[parameter.layers[0]].size
+                upper = np.triu(drawn.reshape(size, size), 1)
+                drawn = (upper + upper.T).reshape(parameter.shape)
+            start = drawn.astype(dtype)
         case "constant":
-            return np.full(parameter.shape, initial.value, dtype)
+            start = np.full(parameter.shape, initial.value, dtype)
         case "data":
-            return np.full(parameter.shape, 1.0 if parameter.positive else 0.0, dtype)
+            start = np.full(parameter.shape, 1.0 if parameter.positive else 0.0, dtype)
         case "file":
-            return _from_file(parameter, dtype, base)
+            start = _from_file(parameter, dtype, base)
+            verify_entries(parameter, artifact, start, mask, f"{initial.text} (values of {parameter.name})")
+    return start if mask is None else np.where(mask, start, dtype.type(0))
 
 
 def _from_file(parameter: ArtifactParameter, dtype: np.dtype[Any], base: Path) -> Array:
-    what = f"values of the {parameter.kind} {parameter.name}"
+    what = f"values of the {_KINDS[parameter.kind]} {parameter.name}"
     place = f"{parameter.initial.text} ({what})"
     values = read_array(parameter.initial.text, base, what)
     if values.dtype.kind not in "biuf":
@@ -187,14 +199,27 @@ def _from_file(parameter: ArtifactParameter, dtype: np.dtype[Any], base: Path) -
     return array
 
 
+_KINDS = {"weight": "weight", "bias": "bias", "unit": "parameter"}
+
+
 # --- other parameters to start from -----------------------------------------------------------------------
 
 
-def overlay_parameters(parameters: Parameters, given: Mapping[str, Any], artifact: Artifact, place: str) -> None:
+def overlay_parameters(
+    parameters: Parameters, given: Mapping[str, Any], artifact: Artifact, place: str, masks: Masks | None = None
+) -> None:
     """Overwrite parameters by those given, in place.
 
+    Args:
+        parameters: of the declared shapes.
+        given: some of them by name.
+        artifact: the model.
+        place: where they are from, for messages.
+        masks: by weight, those of `masks.prepared`.
+
     Raises:
-        Error: a name that the model does not have, another shape, or values that are not finite.
+        Error: a name that the model does not have, another shape, values that are not finite, or not positive where
+            they have to be, a weight that is not symmetric where it has to be, or has entries outside its mask.
     """
     for name, value in given.items():
         if name not in parameters:
@@ -210,7 +235,8 @@ def overlay_parameters(parameters: Parameters, given: Mapping[str, Any], artifac
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise Error(f"{place}: {name} holds values that are not finite numbers; mend them")
         if artifact.parameters[name].positive and (array <= 0).any():
-            raise Error(f"{place}: {name} holds a standard deviation that is not positive; mend it")
+            raise Error(f"{place}: {name} holds values that are not greater than 0, as they have to be; mend them")
+        verify_entries(artifact.parameters[name], artifact, array, (masks or {}).get(name), place)
         parameters[name][...] = array
 
 
@@ -219,11 +245,17 @@ def parameter_metadata(artifact: Artifact) -> dict[str, str]:
     return {"format": "pgmdsl parameters", "model": artifact.name, "hash": artifact.hash, "version": artifact.version}
 
 
-def load_parameters(path: Path, artifact: Artifact) -> Parameters:
+def load_parameters(path: Path, artifact: Artifact, masks: Masks | None = None) -> Parameters:
     """The parameters of a model from a safetensors file, in the model's dtype.
 
+    Args:
+        path: the file.
+        artifact: the model.
+        masks: by weight, those of `masks.prepared`.
+
     Raises:
-        Error: the file is missing, cut short or of something else, or holds other names or shapes than the model.
+        Error: the file is missing, cut short or of something else, holds other names or shapes than the model, or
+            values that the model cannot have: see `overlay_parameters`.
     """
     arrays, _ = read_tensors(path, "parameters")
     out: Parameters = {}
@@ -236,10 +268,11 @@ def load_parameters(path: Path, artifact: Artifact) -> Parameters:
                 f"{path}: {name} is {array.dtype} of shape {array.shape}, but {artifact.name} needs {artifact.dtype} "
                 f"of shape {parameter.shape}; name the parameters of this model, with the same sizes"
             )
-        out[name] = np.ascontiguousarray(array, artifact.dtype)
+        out[name] = np.empty(parameter.shape, artifact.dtype)
     unknown = sorted(arrays.keys() - out.keys())
     if unknown:
         raise Error(
             f"{path}: it holds {unknown[0]}, which is no parameter of {artifact.name}; is it a file of another model?"
         )
+    overlay_parameters(out, arrays, artifact, str(path), masks)
     return out

@@ -19,9 +19,10 @@ from pgmdsl.runtime.checkpoint import load_checkpoint, split_arrays
 from pgmdsl.runtime.data import Given, Splits, open_data
 from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.metrics import restore_metrics
-from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters, raised_sigmas
+from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters
 from pgmdsl.runtime.readers import split_file
 from pgmdsl.runtime.rundir import RunInfo, discard_run, hash_source, new_run_directory, write_model
+from pgmdsl.runtime.scales import data_warnings
 from pgmdsl.runtime.session import Callback, Interrupted, Session, TrainedRun
 
 __all__ = ["Interrupted", "TrainedRun", "resume", "train"]
@@ -93,7 +94,7 @@ def train(
     except Error:
         discard_run(directory)
         raise
-    for warning in raised_sigmas(artifact, splits.train):
+    for warning in data_warnings(artifact, splits.train):
         session.display.note(warning)
     return session.run()
 

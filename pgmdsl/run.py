@@ -15,8 +15,8 @@ from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 from pgmdsl.runtime.data import Data, Splits, open_cases, peek_shape
-from pgmdsl.runtime.estimators.bound import score_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition
+from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import Method, data_means, estimate_log_partition, evaluate_data, statistics_of
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine

@@ -17,7 +17,7 @@ from pgmdsl.grammar.source import Source
 from pgmdsl.runtime import data, feed, fit, learner, machine
 from pgmdsl.runtime.columns import check_column
 from pgmdsl.runtime.data import open_data
-from pgmdsl.runtime.estimators.bound import score_cases
+from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import estimate_log_partition, evaluate_data, statistics_of
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.random import stream_key

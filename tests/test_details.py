@@ -11,9 +11,10 @@ from builders import DBM, RBM, artifact_of, kernels_of, random_data, random_para
 
 from pgmdsl.runtime.data import open_data
 from pgmdsl.runtime.estimators.ais import ais, reverse_ais
-from pgmdsl.runtime.estimators.bound import TOLERANCE, evaluate, mean_field_bound
+from pgmdsl.runtime.estimators.bound import TOLERANCE, mean_field_bound
 from pgmdsl.runtime.estimators.exact import exact_log_partition
 from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.estimators.scores import evaluate
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.greedy import own_biases, passes_below, stage_machine

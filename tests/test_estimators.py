@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.ais import ais, base_fields, reverse_ais, schedule, summed_layers
-from pgmdsl.runtime.estimators.bound import Scores, evaluate, mean_field_bound, score_cases, summarise
+from pgmdsl.runtime.estimators.ais import ais, reverse_ais
+from pgmdsl.runtime.estimators.annealing import base_fields, schedule, summed_layers
+from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.exact import (
-    _seconds,
     exact_log_partition,
     exact_statistics,
     log_sums,
-    plan_enumeration,
 )
+from pgmdsl.runtime.estimators.plan import plan_enumeration
 from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.estimators.scores import Scores, evaluate, score_cases, summarise
+from pgmdsl.runtime.estimators.sums import _seconds
 from pgmdsl.runtime.evaluation import estimate_log_partition
 from pgmdsl.runtime.machine import Machine
 
@@ -109,7 +111,7 @@ def test_many_cases_agree_with_one_by_one(chain: Machine, cases: int, monkeypatc
     clamped = {"v": rng.integers(0, 2, (cases, 4)).astype(float)}
     weights = rng.uniform(0.5, 2, cases)
     whole = exact_statistics(chain, clamped, weights)
-    monkeypatch.setattr("pgmdsl.runtime.estimators.exact.ROW_BYTES", 16 * 22 * 3)
+    monkeypatch.setattr("pgmdsl.runtime.estimators.sums.ROW_BYTES", 16 * 22 * 3)
     chunked = exact_statistics(chain, clamped, weights)
     np.testing.assert_allclose(chunked.log_sum, whole.log_sum, rtol=1e-12)
     total = 0.0

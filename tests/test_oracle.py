@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from random_models import RandomModel, every_unit, random_models
 
 from pgmdsl.runtime.estimators.bound import mean_field_bound, mean_field_value
-from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums, state_score
+from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums
 
 Array = NDArray[np.floating]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
@@ -84,7 +84,7 @@ def check_all(model: RandomModel, dtype: str, jit: bool = False) -> None:
 
 
 def check_energy(pair: Pair) -> None:
-    energy = -state_score(pair.machine, pair.s, CASES)
+    energy = -pair.machine.score(pair.s, CASES)
     pair.close(energy, oracle.energy(pair.oracle, pair.states), 1 + pair.magnitude)
     for name, x in pair.states.items():
         pair.close(pair.state(name, pair.s[name]), x, 1 + np.abs(x).max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.data import Data
-from pgmdsl.runtime.estimators.ais import Progress, ais, reverse_ais
-from pgmdsl.runtime.estimators.bound import evaluate
-from pgmdsl.runtime.estimators.exact import exact_log_partition, plan_enumeration
-from pgmdsl.runtime.estimators.result import Figure, LogPartition, doubt_log_partition
+from pgmdsl.runtime.estimators.ais import Progress, log_partitions, reverse_ais
+from pgmdsl.runtime.estimators.evidence import Evidence, distinct, gather
+from pgmdsl.runtime.estimators.exact import cost_of_sums, sums_of
+from pgmdsl.runtime.estimators.normalise import require_normalised
+from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, doubt_log_partition
+from pgmdsl.runtime.estimators.scores import evaluate
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
 
@@ -34,43 +37,102 @@ def estimate_log_partition(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LogPartition:
-    """Log Z; "auto" enumerates where that is cheap and anneals otherwise.
+    """Log Z of a model without given layers, its documents of the machine's lengths; see `log_partition_of_cases`."""
+    found = log_partition_of_cases(
+        machine,
+        method,
+        data_means,
+        chains=chains,
+        temperatures=temperatures,
+        seed=seed,
+        progress=progress,
+    )
+    return found if isinstance(found, LogPartition) else found.runs[0]
+
+
+def log_partition_of_cases(
+    machine: Machine,
+    method: Method,
+    data_means: Mapping[str, Array] | None,
+    clamped: Mapping[str, Array] | None = None,
+    lengths: Mapping[str, float | Array] | None = None,
+    *,
+    chains: int = 100,
+    temperatures: int = 10_000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LogPartition | LogPartitions:
+    """Log Z, for each case where it differs between them; "auto" enumerates where that is cheap and else anneals.
 
     Args:
         machine: The model with its parameters.
-        method: "auto", "exact", "ais", or "reverse_ais" (from the last states of a forward run).
+        method: "auto", "exact", "ais", or "reverse_ais" (from the last states of a forward run; of one log Z only).
         data_means: Mean statistics (size,) of the visible layers, which set the base distribution of annealing.
+        clamped: Statistics (cases, size) of the given layers.
+        lengths: Of each case's documents, (cases,) or one number; else the machine's.
         chains: Of annealing.
         temperatures: Of annealing.
         seed: Of annealing.
         progress: Called with (steps done, steps).
+
+    Raises:
+        Error: the model is not shown to normalise, or the method cannot be used for it.
     """
     if method not in get_args(Method):
         raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
     resolution = float(np.finfo(machine.dtype).eps)
+    evidence = gather(machine, clamped, lengths=lengths)
     with one_blas_thread():
-        if method == "exact" or (method == "auto" and is_enumerable(machine)):
+        require_normalised(machine, frozenset(evidence.known))
+        different, which = distinct(evidence)
+        if method == "exact" or (method == "auto" and _is_cheap(different)):
             start = time.perf_counter()
-            value = exact_log_partition(machine)
-            doubt = doubt_log_partition(value, resolution)
-            return LogPartition(value, 0.0, value, value, "exact", time.perf_counter() - start, warning=doubt)
-        anneal = reverse_ais if method == "reverse_ais" else ais
-        found = anneal(
-            machine, temperatures=temperatures, chains=chains, seed=seed, data_means=data_means, progress=progress
-        )
-        return replace(found, warning=found.warning or doubt_log_partition(found.value, resolution))
+            values = [float(value) for value in sums_of(different)]
+            seconds = (time.perf_counter() - start) / len(values)
+            runs = tuple(LogPartition(value, 0.0, value, value, "exact", seconds) for value in values)
+        elif method == "reverse_ais":
+            found = reverse_ais(
+                machine,
+                temperatures=temperatures,
+                chains=chains,
+                seed=seed,
+                data_means=data_means,
+                clamped=clamped,
+                lengths=lengths,
+                progress=progress,
+            )
+            runs = (found,)
+        else:
+            annealed = log_partitions(
+                machine,
+                clamped,
+                lengths,
+                temperatures=temperatures,
+                chains=chains,
+                seed=seed,
+                data_means=data_means,
+                progress=progress,
+            )
+            runs, which = annealed.runs, annealed.which
+    runs = tuple(replace(run, warning=run.warning or doubt_log_partition(run.value, resolution)) for run in runs)
+    return runs[0] if len(runs) == 1 else LogPartitions(runs, which)
 
 
 def is_enumerable(machine: Machine) -> bool:
     """Whether log Z is cheap to compute exactly."""
     try:
-        return plan_enumeration(machine.artifact).cost(1) <= CHEAP
+        return _is_cheap(gather(machine))
     except Error:
         return False
 
 
+def _is_cheap(evidence: Evidence) -> bool:
+    cost = cost_of_sums(evidence)
+    return cost is not None and cost.evaluations <= CHEAP
+
+
 def statistics_of(machine: Machine, data: Data, seed: int) -> dict[str, Array]:
-    """The statistics of all cases of a data set, bits drawn once by seed, (cases, size) by visible layer."""
+    """The statistics of all cases of a data set, bits drawn once by seed, (cases, size) by layer with data."""
     data, out = data.drawn(), {}
     cases = np.arange(data.cases)
     for name in data.columns:
@@ -80,19 +142,42 @@ def statistics_of(machine: Machine, data: Data, seed: int) -> dict[str, Array]:
     return out
 
 
+def held_in(data: Data) -> dict[str, NDArray[np.bool_]]:
+    """By layer with missing values, which entries of all cases are observed, (cases, size)."""
+    cases = np.arange(data.cases)
+    return {n: mask for n in data.columns if (mask := data.held(n, cases)) is not None}
+
+
 def data_means(machine: Machine, data: Data) -> dict[str, Array]:
     """Mean statistics (size,) of the visible layers over a data set."""
-    out = {}
-    for name in data.columns:
-        mean = data.moments(name)[0].astype(machine.dtype)[None, :]
-        out[name] = machine.kernels.statistic[name](machine.p, mean)[0]
-    return out
+    visible = [n for n in data.columns if n not in machine.given]
+    return {n: data.mean_statistic(n, partial(_statistic, machine, n)) for n in visible}
+
+
+def _statistic(machine: Machine, layer: str, x: Array) -> Array:
+    return np.asarray(machine.kernels.statistic[layer](machine.p, np.ascontiguousarray(x, machine.dtype)))
+
+
+def conditions_of(machine: Machine, s: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What log Z depends on of some cases: the given layers' statistics, and the lengths of observed documents."""
+    layers = machine.artifact.layers
+    given = {n: x for n, x in s.items() if n in machine.given}
+    lengths = {n: x.sum(axis=1, dtype=np.float64) for n, x in s.items() if layers[n].support == "counts"}
+    return given, {n: x for n, x in lengths.items() if n not in given}
 
 
 def evaluate_data(
-    machine: Machine, data: Data, log_partition: LogPartition, seed: int, name: str = "test"
+    machine: Machine, data: Data, log_partition: LogPartition | LogPartitions, seed: int, name: str = "test"
 ) -> list[Figure]:
-    """The mean log-probability of a data set, or its bound, with both error bars."""
+    """The mean log-probability of a data set, or its bound, with both error bars.
+
+    Args:
+        machine: The model with its parameters.
+        data: The cases; what is missing in them is summed out.
+        log_partition: log Z, of each case where it differs: `log_partition_of_cases` with `conditions_of` the cases.
+        seed: Of drawn bits.
+        name: What the cases are, for the figures' names.
+    """
     bits = {column.bits for column in data.columns.values()}
     how = f"bits drawn once, seed {seed}" if bits & {"resample", "sample", "mean"} else None
     if "mean" in bits:
@@ -105,4 +190,5 @@ def evaluate_data(
             name=name,
             weights=data.weights,
             bits=how,
+            held=held_in(data),
         )

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.bound import mean_field_bound, score_cases
+from pgmdsl.runtime.estimators.bound import mean_field_bound
+from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import estimate_log_partition, is_enumerable
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job

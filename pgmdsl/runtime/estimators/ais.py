@@ -1,16 +1,8 @@
-"""Annealed importance sampling of log Z, for any undirected model.
+"""Annealed importance sampling of log Z, for any undirected model, and for each case where log Z is per case.
 
-The path joins a base of independent units, own fields `base`, to the model. At inverse temperature t each unit's
-field is t (own + coupling) + (1 - t) base. Some layers that share no edge are summed out analytically, so that a
-chain holds the others, x, with the unnormalised log-probability
-
-    log f_t(x) = sum over its layers (t own + (1 - t) base) s - base_energy + t (edges among them)
-                 + sum over summed layers A(t own + (1 - t) base + t coupling(x)).
-
-A chain's log weight is the sum over steps of log f_t(k) - log f_t(k-1), at its state before the step; each step then
-draws the summed layers given x, and x given those, block by block, which leaves f_t(k) unchanged. The average weight
-estimates Z / Z_base without bias, whatever the chains' mixing; but where a mode holds much of Z and hardly any chain
-reaches it, nearly every run lies too low, with weights as even, and error bars as small, as if it were not there.
+The average weight of the chains estimates Z / Z_base without bias, whatever the chains' mixing; but where a mode holds
+much of Z and hardly any chain reaches it, nearly every run lies too low, with weights as even, and error bars as small,
+as if it were not there.
 
 Source: Neal (2001); Salakhutdinov and Murray (2008), "On the quantitative analysis of deep belief networks".
 """
@@ -19,153 +11,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.exact import layer_constant
-from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.estimators.annealing import Path, Words, base_fields, log_partition_of_base, schedule
+from pgmdsl.runtime.estimators.evidence import Evidence, distinct, gather
+from pgmdsl.runtime.estimators.normalise import require_normalised
+from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
 from pgmdsl.runtime.machine import Machine
-from pgmdsl.runtime.parameters import inside
-from pgmdsl.runtime.random import stream_key
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
 Doubles = NDArray[np.float64]
+Lengths = Mapping[str, float | Array]
 Progress = Callable[[int, int], None]
-Words = tuple[int, str]  # the seed, and a name for the stream of draws
 
-SEGMENTS = ((0.5, 500), (0.9, 3500), (1.0, 10500))  # shares of the temperatures up to each inverse temperature
-BASE_MARGIN = 0.02  # share of the support's range that the base's means are kept from its ends
+BATCH_BYTES = 2**25  # of the rows that are annealed together
 # Effective sample sizes below which a result carries a warning: a share of the chains, and a number. Measured by how
 # often the 95% limits held the exact log Z, in two models of 30 and 38 units, with weights of sd 0.5 to 2, over 10 to
 # 1000 temperatures, 50 seeds each. Of 2000 runs of 100 chains: 0.63 below a share of 0.2, 0.88 from there to 0.5, 0.93
 # above. With 25 chains 0.88 from 15 on and about 0.7 below; with 10 chains about 0.84. Nearly all limits that fail are
 # too low.
 LEAST_SHARE, LEAST_SIZE = 0.2, 15
-
-
-def schedule(temperatures: int) -> Doubles:
-    """Inverse temperatures from 0 to 1, (temperatures + 1,): dense near 1, where weights vary most."""
-    if temperatures < len(SEGMENTS):
-        raise Error(f"annealed importance sampling needs {len(SEGMENTS)} temperatures or more, not {temperatures}")
-    whole = sum(share for _, share in SEGMENTS)
-    parts, start, left = [np.zeros(1)], 0.0, temperatures
-    for i, (end, share) in enumerate(SEGMENTS):
-        last = i == len(SEGMENTS) - 1
-        count = left if last else max(1, round(temperatures * share / whole))
-        parts.append(np.linspace(start, end, count + 1)[1:])
-        start, left = end, left - count
-    return np.concatenate(parts)
-
-
-def base_fields(machine: Machine, data_means: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """The base's own fields: a layer's mean statistic in the data sets its field, else the model's own field does.
-
-    Args:
-        machine: The model with its parameters.
-        data_means: Mean statistics (size,) of some layers; means at the edge of the support are moved inside.
-    """
-    out = {}
-    for name in machine.artifact.layers:
-        if data_means and name in data_means:
-            wanted = np.asarray(data_means[name], np.float64)
-            mean = inside(machine.artifact.layers[name], wanted, BASE_MARGIN).astype(machine.artifact.dtype)
-            out[name] = np.ascontiguousarray(machine.kernels.field_of_mean[name](machine.p, mean))
-        else:
-            out[name] = machine.own[name].copy()
-    return out
-
-
-def summed_layers(machine: Machine) -> tuple[str, ...]:
-    """The layers to sum out: of all sets of layers that share no edge, one with the most units."""
-    layers, edges = machine.artifact.layers, machine.artifact.edges
-    near: dict[str, set[str]] = {n: set() for n in layers}
-    for edge in edges:
-        near[edge.layers[0]].add(edge.layers[1])
-        near[edge.layers[1]].add(edge.layers[0])
-    best: tuple[int, tuple[str, ...]] = (-1, ())
-
-    def extend(chosen: tuple[str, ...], left: tuple[str, ...]) -> None:
-        nonlocal best
-        size = sum(layers[n].size for n in chosen)
-        if size + sum(layers[n].size for n in left) <= best[0]:
-            return
-        if not left:
-            best = (size, chosen)
-            return
-        first, rest = left[0], left[1:]
-        extend((*chosen, first), tuple(n for n in rest if n not in near[first]))
-        extend(chosen, rest)
-
-    extend((), tuple(layers))
-    return best[1]
-
-
-class _Path:
-    """The family of distributions from the base to the model, and steps that leave one of them unchanged.
-
-    Fields at a temperature are rounded to the model's dtype once and used so both in weights and in draws: the path
-    then is one of distributions that are exactly those sampled, and only its two ends must be right.
-    """
-
-    def __init__(self, machine: Machine, base: Mapping[str, Array], betas: Doubles, chains: int, words: Words) -> None:
-        """Chains of zeros at the first of the inverse temperatures `betas`."""
-        self.machine, self.words = machine, words
-        self.base = base
-        self.betas = betas.astype(machine.artifact.dtype).astype(np.float64)
-        self.summed = summed_layers(machine)
-        self.held = [n for block in machine.artifact.blocks for n in block if n not in self.summed]
-        self.own = self.own_at(0)
-        self.s, self.fields = machine.new_state(chains), machine.new_state(chains)
-        self.log_weight = np.zeros(chains)
-
-    def own_at(self, k: int) -> dict[str, Array]:
-        """Own fields at the k-th inverse temperature."""
-        beta, own = self.betas[k], self.machine.own
-        mixed = {n: beta * own[n].astype(np.float64) + (1 - beta) * self.base[n] for n in own}
-        return {n: np.ascontiguousarray(f, dtype=self.machine.artifact.dtype) for n, f in mixed.items()}
-
-    def draw(self, name: str, k: int) -> None:
-        """Draw a layer from its conditional at the k-th inverse temperature, given its coupling field."""
-        key = stream_key(self.words[0], *self.words[1:], k, name)
-        sample = self.machine.kernels.sample[name]
-        sample(self.machine.p, self.fields[name], self.own[name], self.betas[k], key, self.s[name])
-
-    def send(self, name: str, senders: Mapping[str, Array]) -> None:
-        """Set a layer's coupling field to what these layers send it."""
-        self.machine.kernels.field[name](self.machine.p, senders, self.fields[name])
-
-    def advance(self, k: int) -> None:
-        """Go from temperature k - 1 to k: weigh the chains as they are, then move them by one Gibbs sweep."""
-        p, kernels = self.machine.p, self.machine.kernels
-        before, self.own = self.own, self.own_at(k)
-        scale0, scale1 = self.betas[k - 1], self.betas[k]
-        held: dict[str, Array] = {}
-        for name in self.held:
-            change = self.own[name].astype(np.float64) - before[name]
-            self.log_weight += self.s[name] @ change
-            if held:
-                self.send(name, held)
-                self.log_weight += (scale1 - scale0) * np.einsum(
-                    "ci,ci->c", self.s[name], self.fields[name], dtype=np.float64
-                )
-            held[name] = self.s[name]
-        for name in self.summed:
-            self.send(name, held)
-            changed = kernels.log_partition_change[name]
-            changed(p, self.fields[name], before[name], scale0, self.own[name], scale1, self.log_weight)
-        self.sweep(k)
-
-    def sweep(self, k: int) -> None:
-        """One Gibbs sweep at the k-th temperature; the fields of summed layers are those of the present state."""
-        for name in self.summed:
-            self.draw(name, k)
-        for name in self.held:
-            self.send(name, self.s)
-            self.draw(name, k)
 
 
 def ais(
@@ -175,6 +45,8 @@ def ais(
     chains: int = 100,
     seed: int = 0,
     data_means: Mapping[str, Array] | None = None,
+    clamped: Mapping[str, Array] | None = None,
+    lengths: Lengths | None = None,
     progress: Progress | None = None,
 ) -> LogPartition:
     """Log Z by annealed importance sampling from the base to the model.
@@ -188,30 +60,52 @@ def ais(
         chains: Independent chains, run as a batch.
         seed: Of all draws.
         data_means: Mean statistics (size,) of layers, usually the visible ones, that set the base.
+        clamped: Statistics (1, size) of the given layers, and of others that are not to be summed over.
+        lengths: Of the documents of count layers, where the machine has none.
         progress: Called with (steps done, steps) about a hundred times.
+
+    Raises:
+        Error: the model is not shown to normalise, or the numbers are too small.
     """
-    start = time.perf_counter()
-    path = _forward(machine, temperatures, chains, (seed, "ais"), base_fields(machine, data_means), progress)
-    log_z = path.log_weight + _log_partition_of_base(machine, path.base)
-    return _result(log_z, 1, "ais", time.perf_counter() - start, temperatures)
+    _verify_one(distinct(_evidence(machine, clamped, lengths))[0].cases)
+    runs = log_partitions(
+        machine,
+        clamped,
+        lengths,
+        temperatures=temperatures,
+        chains=chains,
+        seed=seed,
+        data_means=data_means,
+        progress=progress,
+    )
+    return runs.runs[0]
 
 
-def _forward(
+def log_partitions(
     machine: Machine,
-    temperatures: int,
-    chains: int,
-    words: Words,
-    base: Mapping[str, Array],
+    clamped: Mapping[str, Array] | None = None,
+    lengths: Lengths | None = None,
+    *,
+    temperatures: int = 14500,
+    chains: int = 100,
+    seed: int = 0,
+    data_means: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
-) -> _Path:
-    """A path run from draws of the base to the model."""
-    if chains < 2:
-        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
-    path = _Path(machine, base, schedule(temperatures), chains, words)
-    for name in path.held:
-        path.draw(name, 0)
-    _run(path, progress)
-    return path
+) -> LogPartitions:
+    """Log Z of each case, by annealing once for each different one; arguments as for `ais`, with a row a case."""
+    evidence = _evidence(machine, clamped, lengths)
+    different, which = distinct(evidence)
+    runs: list[LogPartition] = []
+    steps = _Steps(different, chains, temperatures, progress)
+    for number, part in enumerate(_batches(different, chains)):
+        start = time.perf_counter()
+        words: Words = ("ais", number) if number else ("ais",)
+        base = base_fields(machine, data_means, part)
+        path = _forward(part, base, schedule(temperatures), chains, seed, words, steps)
+        log_z = path.log_weight.reshape(-1, chains) + log_partition_of_base(part, base)[:, None]
+        seconds = (time.perf_counter() - start) / part.cases
+        runs += [_result(row, 1, "ais", seconds, temperatures) for row in log_z]
+    return LogPartitions(tuple(runs), which)
 
 
 def reverse_ais(
@@ -222,6 +116,8 @@ def reverse_ais(
     chains: int = 100,
     seed: int = 0,
     data_means: Mapping[str, Array] | None = None,
+    clamped: Mapping[str, Array] | None = None,
+    lengths: Lengths | None = None,
     progress: Progress | None = None,
 ) -> LogPartition:
     """Log Z by annealing from the model to the base: from exact draws of the model, an overestimate on average.
@@ -238,41 +134,90 @@ def reverse_ais(
         chains: How many, when `starts` is None.
         seed: Of all draws.
         data_means: As for `ais`.
+        clamped: As for `ais`, one case.
+        lengths: As for `ais`.
         progress: Called with (steps done, steps) about a hundred times.
 
     Source: Burda, Grosse and Salakhutdinov (2015), "Accurate and conservative estimates of MRF log-likelihood using
     reverse annealing".
     """
     start = time.perf_counter()
-    base = base_fields(machine, data_means)
+    evidence, _ = distinct(_evidence(machine, clamped, lengths))
+    _verify_one(evidence.cases)
+    base = base_fields(machine, data_means, evidence)
+    steps = _Steps(evidence, chains, temperatures * (2 if starts is None else 1), progress)
     if starts is None:
-        starts = _forward(machine, temperatures, chains, (seed, "reverse start"), base).s
+        starts = _forward(evidence, base, schedule(temperatures), chains, seed, ("reverse start",), steps).s
     chains = len(next(iter(starts.values())))
-    path = _Path(machine, base, schedule(temperatures)[::-1].copy(), chains, (seed, "reverse"))
+    path = Path(evidence, base, schedule(temperatures)[::-1].copy(), chains, seed, ("reverse",))
     for name in path.held:
         path.s[name][:] = starts[name]
-    _run(path, progress)
-    log_z = _log_partition_of_base(machine, path.base) - path.log_weight
+    _run(path, steps)
+    log_z = log_partition_of_base(evidence, base) - path.log_weight
     return _result(log_z, -1, "reverse_ais", time.perf_counter() - start, temperatures)
 
 
-def _run(path: _Path, progress: Progress | None) -> None:
-    steps = len(path.betas) - 1
-    report = max(1, steps // 100)
-    for k in range(1, steps + 1):
+def _evidence(machine: Machine, clamped: Mapping[str, Array] | None, lengths: Lengths | None) -> Evidence:
+    """What is known of the cases whose log Z is asked. Raises `Error` where the model is not shown to normalise."""
+    if any(scale != 1 for scale in machine.scale.values()):
+        raise Error(
+            f"{machine.artifact.name}: a machine with doubled inputs has no joint distribution, and no log Z; train it "
+            "with negative = cd(1) or pcd(1)"
+        )
+    evidence = gather(machine, clamped, lengths=lengths)
+    require_normalised(machine, frozenset(evidence.known))
+    return evidence
+
+
+def _verify_one(cases: int) -> None:
+    if cases > 1:
+        raise Error(f"{cases} cases have different values of log Z, and one is asked for: give one case, or one length")
+
+
+class _Steps:
+    """Counts the steps of all batches for a progress report."""
+
+    def __init__(self, evidence: Evidence, chains: int, temperatures: int, progress: Progress | None) -> None:
+        self.total = temperatures * sum(1 for _ in _batches(evidence, chains))
+        self.done, self.progress, self.every = 0, progress, max(1, self.total // 100)
+
+    def one(self) -> None:
+        self.done += 1
+        if self.progress and (self.done % self.every == 0 or self.done == self.total):
+            self.progress(self.done, self.total)
+
+
+def _batches(evidence: Evidence, chains: int) -> Iterator[Evidence]:
+    """The cases in batches whose chains fit into the memory set aside."""
+    row = 16 * sum(evidence.machine.artifact.layers[n].size for n in evidence.machine.layers)
+    count = max(1, BATCH_BYTES // (row * max(chains, 1)))
+    for start in range(0, evidence.cases, count):
+        yield evidence.take(slice(start, start + count))
+
+
+def _forward(
+    evidence: Evidence,
+    base: Mapping[str, Array],
+    betas: Doubles,
+    chains: int,
+    seed: int,
+    words: Words,
+    steps: _Steps,
+) -> Path:
+    """A path run from draws of the base to the model."""
+    if chains < 2:
+        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
+    path = Path(evidence, base, betas, chains, seed, words)
+    for name in path.held:
+        path.draw(name, 0)
+    _run(path, steps)
+    return path
+
+
+def _run(path: Path, steps: _Steps) -> None:
+    for k in range(1, len(path.betas)):
         path.advance(k)
-        if progress and (k % report == 0 or k == steps):
-            progress(k, steps)
-
-
-def _log_partition_of_base(machine: Machine, base: Mapping[str, Array]) -> float:
-    """Log Z of the base, less the constants of the model's energy, which the path leaves out."""
-    total = np.zeros(1)
-    for name, own in base.items():
-        zero = np.zeros((1, len(own)), machine.artifact.dtype)
-        machine.kernels.log_partition[name](machine.p, zero, own, 0.0, total)
-        total -= layer_constant(machine, name)
-    return float(total[0])
+        steps.one()
 
 
 def _result(

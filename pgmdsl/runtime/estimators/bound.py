@@ -1,11 +1,13 @@
-"""Log-probabilities of cases: exact where the sum is affordable, else their variational bound by mean field.
+"""The variational lower bound on log-probabilities, by mean field.
 
-For q that factorises over the hidden units, each unit of the model's own family with field f and mean m = A'(f),
+For q that factorises over the latent units, each unit of the model's own family with field f and mean m = A'(f),
 
     log p(v) >= E_q[-energy] + H(q) - log Z
-              = score(v, m) + sum over hidden units of (A(f) - f m + own m) + edges(m) - constants - log Z,
+              = score(known, m) + sum over latent units of (A(f) - f m + own m) + edges(m) - constants - log Z,
 
-since the entropy of one unit less its base energy is A(f) - f m. Equality holds where the posterior factorises.
+since the entropy of one unit less its base energy is A(f) - f m, and the edges are linear in each unit. Equality holds
+where the posterior factorises. Missing entries are latent units like others; the latent words of a document are one
+multinomial draw.
 
 Source: Salakhutdinov and Hinton (2009), eq. 7; Salakhutdinov (2015), eqs. 36-41.
 """
@@ -13,16 +15,17 @@ Source: Salakhutdinov and Hinton (2009), eq. 7; Salakhutdinov (2015), eqs. 36-41
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.runtime.estimators.exact import LIMIT, layer_constant, log_sums, plan_enumeration, state_score
-from pgmdsl.runtime.estimators.result import Figure, LogPartition, Side, doubt_figure
-from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.estimators.evidence import Evidence, gather
+from pgmdsl.runtime.estimators.latent import Latent
+from pgmdsl.runtime.machine import NOTHING, Held, Machine
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
 SWEEPS = 100
@@ -42,31 +45,32 @@ class Bound:
     change: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """log p of each case, (cases,), or a lower bound on it: `side` and `method` say which and how."""
-
-    values: Doubles
-    side: Side
-    method: str
-
-
 def mean_field_bound(
-    machine: Machine, clamped: Mapping[str, Array], sweeps: int = SWEEPS, tolerance: float = TOLERANCE
+    machine: Machine,
+    clamped: Mapping[str, Array],
+    sweeps: int = SWEEPS,
+    tolerance: float = TOLERANCE,
+    *,
+    held: Held = NOTHING,
+    lengths: Mapping[str, float | Array] | None = None,
 ) -> Bound:
-    """The variational bound's part that depends on the case, by mean-field sweeps over the free layers.
+    """The variational bound's part that depends on the case, by mean-field sweeps over all that is latent.
 
     Args:
         machine: The model with its parameters.
         clamped: Statistics (cases, size) of the clamped layers, one at least.
         sweeps: The most sweeps.
         tolerance: The change of the means at which the sweeps end.
+        held: By layer with missing entries, where its entries are observed, (cases, size); the others are latent.
+        lengths: Of documents that are not clamped, (cases,) or one number.
     """
-    cases = len(next(iter(clamped.values())))
-    parts = [
-        _bound_of_chunk(machine, {n: s[i : i + CASES] for n, s in clamped.items()}, sweeps, tolerance)
-        for i in range(0, cases, CASES)
-    ]
+    return bound_of(gather(machine, clamped, held, lengths), sweeps, tolerance)
+
+
+def bound_of(evidence: Evidence, sweeps: int = SWEEPS, tolerance: float = TOLERANCE) -> Bound:
+    """As `mean_field_bound`."""
+    chunks = (evidence.take(slice(i, i + CASES)) for i in range(0, evidence.cases, CASES))
+    parts = [_bound_of_chunk(chunk, sweeps, tolerance) for chunk in chunks]
     return Bound(
         np.concatenate([part.log_weight for part in parts]),
         {n: np.concatenate([part.means[n] for part in parts]) for n in parts[0].means},
@@ -74,138 +78,77 @@ def mean_field_bound(
     )
 
 
-def _bound_of_chunk(machine: Machine, clamped: Mapping[str, Array], sweeps: int, tolerance: float) -> Bound:
-    count = len(next(iter(clamped.values())))
-    free = [n for n in machine.layers if n not in clamped]
-    fields = machine.new_state(count, free)
-    s = {**clamped, **machine.new_state(count, free)}
-    machine.bottom_up(s, fields, clamped)
+def _bound_of_chunk(evidence: Evidence, sweeps: int, tolerance: float) -> Bound:
+    machine = evidence.machine
+    latent = [n for n in machine.layers if n not in evidence.known or n in evidence.missing]
+    s, fields = (
+        {**evidence.known, **machine.new_state(evidence.cases, latent)},
+        machine.new_state(evidence.cases, latent),
+    )
+    clamped, held = frozenset(evidence.known.keys() - set(latent)), {n: ~mask for n, mask in evidence.missing.items()}
+    for name in latent:
+        s[name][:] = _start(evidence, name)
+    machine.bottom_up(s, fields, clamped, held=held)
     change = 0.0
     for _ in range(max(1, sweeps)):
-        before = {n: s[n].copy() for n in free}
-        machine.kernels.mean_field_sweep(machine.p, s, machine.own, machine.scale, fields, frozenset(clamped))
-        change = max((float(np.abs(s[n] - before[n]).max()) for n in free), default=0.0)
+        before = {n: s[n].copy() for n in latent}
+        machine.kernels.mean_field_sweep(
+            machine.p, s, machine.own, machine.scale, fields, clamped | set(machine.given), held
+        )
+        change = max((float(np.abs(s[n] - before[n]).max()) for n in latent), default=0.0)
         if change < tolerance:
             break
-    means = {n: s[n] for n in free}
-    return Bound(mean_field_value(machine, clamped, means, fields), means, change)
+    means = {n: s[n] for n in latent}
+    return Bound(value_of(evidence, means, fields), means, change)
+
+
+def _start(evidence: Evidence, layer: str) -> Array | float:
+    """What the sweeps find in a layer: what is known of it, a document's other words spread evenly."""
+    known, missing = evidence.known.get(layer), evidence.missing.get(layer)
+    if evidence.machine.artifact.layers[layer].support != "counts":
+        return 0.0 if known is None else known
+    open_words = np.ones((1, evidence.machine.artifact.layers[layer].size)) if missing is None else missing
+    spread: Array = open_words * (evidence.words(layer) / np.maximum(open_words.sum(axis=1), 1))[:, None]
+    return spread if known is None else known + spread
 
 
 def mean_field_value(
     machine: Machine, clamped: Mapping[str, Array], means: Mapping[str, Array], fields: Mapping[str, Array]
 ) -> Doubles:
-    """E_q[-energy] + H(q) of each case, (cases,), for means that are those at these coupling fields.
+    """As `value_of`, where all clamped layers are known as a whole."""
+    documents = {n: x.sum(axis=1) for n, x in means.items() if machine.artifact.layers[n].support == "counts"}
+    return value_of(gather(machine, clamped, lengths=documents), means, fields)
 
-    Each layer's mean must be A'(own + field) for its entry of `fields`; the fields need not be those that the present
-    means send, so that the value is right before convergence too.
+
+def value_of(evidence: Evidence, means: Mapping[str, Array], fields: Mapping[str, Array]) -> Doubles:
+    """E_q[-energy] + H(q) of each case, (cases,), for q at these coupling fields.
+
+    The fields need not be those that the present means send, so that the value is right before convergence too. Where
+    units share an edge within a layer, whose means were set in turn, q is taken at the fields as they are now.
+
+    Args:
+        evidence: What is known of the cases.
+        means: By latent layer (cases, size), A'(own + field) for its entry of `fields`; held entries as they are.
+        fields: By latent layer (cases, size).
     """
-    count = len(next(iter(clamped.values())))
-    out = state_score(machine, clamped, count)
-    present: dict[str, Array] = dict(clamped)
+    machine = evidence.machine
+    out = evidence.score()
+    present: dict[str, Array] = dict(evidence.known)
     for name, mean in means.items():
-        machine.kernels.log_partition[name](machine.p, fields[name], machine.own[name], 1.0, out)
-        sent = machine.coupling(name, present, count)
-        # own fields cancel: A(own + field) - (own + field) m + own m + (what the layers before send) m
-        out += np.einsum("ci,ci->c", mean, sent - fields[name], dtype=np.float64)
-        out -= layer_constant(machine, name)
-        present[name] = mean
+        own, missing, known = evidence.own(name), evidence.missing.get(name), evidence.known.get(name)
+        words = evidence.words(name) if name in evidence.lengths else None
+        latent = Latent(machine, name, missing, words)
+        if name in machine.lateral:
+            mean = latent.means(fields[name], own, known)
+        latent.add_log_partition(fields[name], own, out)
+        # Own fields cancel: A(own + field) - (own + field) m + own m + (what is set before sends) m. What is known of
+        # the layer itself has been counted.
+        free = mean if missing is None else np.where(missing, mean, 0)
+        sent = machine.coupling(name, present, evidence.cases)
+        out += np.einsum("ci,ci->c", free, sent - fields[name], dtype=np.float64)
+        if name in machine.lateral:
+            out += 0.5 * np.einsum("ci,ci->c", free, machine.coupling(name, {name: free}, evidence.cases))
+        if known is None:
+            out -= machine.constant(name)
+        present[name] = np.ascontiguousarray(mean, machine.dtype)
     return out
-
-
-def score_cases(
-    machine: Machine, clamped: Mapping[str, Array], log_partition: LogPartition, limit: int = LIMIT
-) -> Scores:
-    """Log p of each case's clamped layers, with the rest summed out: exactly where affordable, else its bound.
-
-    Args:
-        machine: The model with its parameters.
-        clamped: Statistics (cases, size) of the observed layers.
-        log_partition: log Z of the model; an estimated one makes the scores estimates.
-        limit: The most unit evaluations to spend on an exact sum.
-    """
-    cases = len(next(iter(clamped.values())))
-    plan = plan_enumeration(machine.artifact, frozenset(clamped))
-    log_z = "" if log_partition.side == "exact" else f", log Z by {log_partition.method.replace('_', ' ').upper()}"
-    if plan.cost(cases) <= limit:
-        how = "enumeration" if plan.enumerated else "free energy"
-        return Scores(log_sums(machine, clamped, limit) - log_partition.value, log_partition.side, how + log_z)
-    bound = mean_field_bound(machine, clamped)
-    return Scores(bound.log_weight - log_partition.value, "lower bound", "mean field" + log_z)
-
-
-def evaluate(
-    machine: Machine,
-    clamped: Mapping[str, Array],
-    log_partition: LogPartition,
-    *,
-    name: str = "test",
-    weights: Doubles | None = None,
-    bits: str | None = None,
-    limit: int = LIMIT,
-) -> list[Figure]:
-    """The mean log-probability of a set of cases, with both its error bars.
-
-    Where hidden layers interact but the exact sum was affordable, the variational bound follows as a second figure.
-
-    Args:
-        machine: The model with its parameters.
-        clamped: Statistics (cases, size) of the observed layers.
-        log_partition: log Z of the model.
-        name: What the cases are, for the figures' names.
-        weights: Case weights (cases,); equal when None.
-        bits: How the cases' bits were drawn, in words.
-        limit: The most unit evaluations to spend on an exact sum.
-    """
-    scores = score_cases(machine, clamped, log_partition, limit)
-    kind = "log-probability bound" if scores.side == "lower bound" else "log-probability"
-    figures = [summarise(f"{name} {kind}", scores, log_partition, weights, bits)]
-    if scores.method.startswith("enumeration"):
-        bound = mean_field_bound(machine, clamped).log_weight - log_partition.value
-        lower = Scores(bound, "lower bound", scores.method.replace("enumeration", "mean field"))
-        figures.append(summarise(f"{name} log-probability bound", lower, log_partition, weights, bits))
-    units = sum(s.shape[1] for s in clamped.values())
-    excess = doubt_total(machine, clamped, scores.values, log_partition)
-    return [replace(f, warning=doubt_figure(f.name, f.value, units) or excess) for f in figures]
-
-
-def doubt_total(
-    machine: Machine, clamped: Mapping[str, Array], values: Doubles, log_partition: LogPartition
-) -> str | None:
-    """What is said where distinct cases have together more than probability 1, which no log Z allows.
-
-    It catches annealing that has missed a mode where the cases lie: neither its error bar nor its effective sample
-    size shows that. Cases with real values have densities, which may exceed 1.
-    """
-    if any(machine.artifact.layers[name].support == "real" for name in clamped):
-        return None
-    rows = np.concatenate([s.astype(np.int8) for s in clamped.values()], axis=1)
-    _, first = np.unique(rows, axis=0, return_index=True)
-    total = float(np.logaddexp.reduce(values[first]))
-    if total <= max(1e-6 * rows.shape[1], 3 * log_partition.standard_error):
-        return None
-    return (
-        f"{len(first)} distinct cases have together a probability of exp({total:.3g}), more than 1: log Z is at least "
-        "that much too small, as where annealing has missed a mode; use more temperatures, or an exact sum"
-    )
-
-
-def summarise(
-    name: str, scores: Scores, log_partition: LogPartition, weights: Doubles | None = None, bits: str | None = None
-) -> Figure:
-    """The weighted mean of scores as a figure; its error over cases takes the cases for independent draws."""
-    share = np.ones(len(scores.values)) if weights is None else np.asarray(weights, np.float64)
-    share = share / share.sum()
-    mean = float(share @ scores.values)
-    effective = 1 / float((share**2).sum())
-    spread = float(share**2 @ (scores.values - mean) ** 2) ** 0.5
-    case_error = spread * (effective / (effective - 1)) ** 0.5 if effective > 1 else float("nan")
-    return Figure(
-        name=name,
-        value=mean,
-        case_error=case_error,
-        log_partition_error=log_partition.standard_error,
-        method=scores.method,
-        side=scores.side,
-        cases=len(scores.values),
-        bits=bits,
-    )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
 ABSURD = 100.0  # nats a unit: a Gaussian unit 14 standard deviations off
-Side = Literal["exact", "estimate", "lower bound"]
+Side = Literal["exact", "estimate", "lower bound", "upper bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,80 @@ class LogPartition:
     def side(self) -> Side:
         """Whether the value is exact or an estimate."""
         return "exact" if self.method == "exact" else "estimate"
+
+    def of_cases(self, cases: int) -> Doubles:
+        """The value for each case, (cases,)."""
+        return np.full(cases, self.value)
+
+    def errors_of_cases(self, cases: int) -> Doubles:
+        """The standard error for each case, (cases,): one that they have in common."""
+        return np.full(cases, self.standard_error)
+
+    def error_of_mean(self, share: Doubles) -> float:
+        """The standard error of its mean over cases with these shares: they have it in common."""
+        return self.standard_error
+
+
+@dataclass(frozen=True)
+class LogPartitions:
+    """log Z of each case, where it depends on the case's given layers or on the lengths of its documents.
+
+    `runs` are the different ones, and `which` (cases,) the place there of each case's own.
+    """
+
+    runs: tuple[LogPartition, ...]
+    which: NDArray[np.int64]
+
+    @property
+    def side(self) -> Side:
+        """Whether all values are exact, or some estimates."""
+        return "exact" if all(run.side == "exact" for run in self.runs) else "estimate"
+
+    @property
+    def method(self) -> Literal["exact", "ais", "reverse_ais"]:
+        """How they came about."""
+        return self.runs[0].method
+
+    @property
+    def warning(self) -> str | None:
+        """What makes the values doubtful: the first warning, and of how many there is one."""
+        found = [run.warning for run in self.runs if run.warning]
+        if len(found) < 2:
+            return found[0] if found else None
+        return f"{len(found)} of {len(self.runs)} values of log Z are doubtful; the first: {found[0]}"
+
+    def of_cases(self, cases: int) -> Doubles:
+        """The value for each case, (cases,)."""
+        assert cases == len(self.which), "log Z belongs to other cases"
+        return np.array([run.value for run in self.runs])[self.which]
+
+    def errors_of_cases(self, cases: int) -> Doubles:
+        """The standard error for each case, (cases,); those of cases with the same value are one error."""
+        assert cases == len(self.which), "log Z belongs to other cases"
+        return np.array([run.standard_error for run in self.runs])[self.which]
+
+    def error_of_mean(self, share: Doubles) -> float:
+        """The standard error of the mean over cases with these shares; different values' errors are independent."""
+        errors = np.array([run.standard_error for run in self.runs])
+        return float(np.linalg.norm(np.bincount(self.which, share, len(errors)) * errors))
+
+    def mean(self, share: Doubles | None = None) -> LogPartition:
+        """The mean over the cases, with its error and limits."""
+        share = np.full(len(self.which), 1 / len(self.which)) if share is None else share / share.sum()
+        weight = np.bincount(self.which, share, len(self.runs))
+        value = float(weight @ [run.value for run in self.runs])
+        error = self.error_of_mean(share)
+        sizes = [run.effective_sample_size for run in self.runs if run.effective_sample_size is not None]
+        return replace(
+            self.runs[0],
+            value=value,
+            standard_error=error,
+            lower=value - 1.96 * error,
+            upper=value + 1.96 * error,
+            seconds=sum(run.seconds for run in self.runs),
+            effective_sample_size=min(sizes, default=None),
+            warning=self.warning,
+        )
 
 
 @dataclass(frozen=True, slots=True)

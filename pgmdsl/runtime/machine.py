@@ -338,19 +338,20 @@ class Machine:
         """-energy of the layers in this state alone, (cases,) float64: their own fields, bases, and edges among them.
 
         Each edge is counted when the last of its layers is added: own s - base(s) + s field(layers before) for each
-        layer, and half of s field(s) for its lateral edges. Without `biased` the own fields are left out, and with
-        them the lengths that multiply these.
+        layer, and half of s field(s) for its lateral edges; given layers come first, as nothing sends them a field.
+        Without `biased` the own fields are left out, and with them the lengths that multiply these.
         """
         out = np.zeros(cases)
-        done: dict[str, Array] = {}
+        done = {name: x for name, x in s.items() if name in self.given}
         for name, x in s.items():
-            if name not in self.given:
-                if biased:
-                    own = self.own_in(name, s).astype(np.float64)
-                    out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
-                base = np.zeros(len(x))
-                self.kernels.base_energy[name](self.p, x, base)
-                out -= base
+            if name in self.given:
+                continue
+            if biased:
+                own = self.own_in(name, s).astype(np.float64)
+                out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
+            base = np.zeros(len(x))
+            self.kernels.base_energy[name](self.p, x, base)
+            out -= base
             if done:
                 out += np.einsum("ci,ci->c", x, self.coupling(name, done, len(x)), dtype=np.float64)
             if name in self.lateral:

@@ -130,6 +130,8 @@ class _Rows:
         self.own = self._own(rows)
         plan = group.plan
         self.fields = {n: self.machine.coupling(n, rows, count) for n in plan.closed + plan.joint}
+        given = {n: rows[n] for n in self.machine.given if n in rows}  # nothing sends them a field: they send it
+        self.sent = {n: self.machine.coupling(n, given, count) for n in plan.enumerated if given}
 
     def _own(self, s: Mapping[str, Array]) -> dict[str, Doubles]:
         """What each layer's own fields add, at length 1, (rows,)."""
@@ -141,26 +143,28 @@ class _Rows:
         machine, group, dtype = self.machine, self.group, self.machine.dtype
         exposure = {n: x[cases] for n, x in group.exposure.items()}
         total = np.zeros(self.count) + log_weight - group.constant
-        fields, sent = self.fields, {n: machine.coupling(n, one, 1)[0] for n in self.fields if one}
+        fields, beside = self.fields, {n: machine.coupling(n, one, 1)[0] for n in self.fields if one}
         if self._crossed(one):
             every = combined(self.rows, one, self.count)
             total += machine.score(every, self.count, biased=False)
             total -= sum(machine.constant(n) for n in one if n in self.rows)  # here the score counts it once
             fields = {n: machine.coupling(n, every, self.count) for n in fields}
-            sent = {}
+            beside = {}
         else:
             total += self.score
             if one:
                 total += machine.score(one, 1, biased=False)[0]
                 for name, s in self.rows.items():
                     total += s @ machine.coupling(name, one, 1)[0].astype(np.float64)
+                for name, sent in self.sent.items():
+                    total += sent @ one[name][0].astype(np.float64)
         for part in (self.own, self._own(one)):
             for name, value in part.items():
                 total += exposure.get(name, 1.0) * value
         own = {}
         for name in fields:
             at = exposure.get(name, np.ones(1))[:, None] * machine.own[name]
-            own[name] = np.ascontiguousarray((at[0] if len(at) == 1 else at) + sent.get(name, 0), dtype)
+            own[name] = np.ascontiguousarray((at[0] if len(at) == 1 else at) + beside.get(name, 0), dtype)
         for name, latent in group.latent.items():
             latent.add_log_partition(fields[name], own[name], total)
         joint: dict[str, Array] = {}

@@ -80,30 +80,54 @@ def resume(directory: Path, artifact: Artifact, *args: Any, **kwargs: Any) -> tr
 
 def oracle_of(artifact: Artifact, parameters: dict[str, Any]) -> OracleModel:
     """The oracle's model of an artifact: declared terms only."""
-    layers = {n: OracleLayer(n, x.role, x.unit, x.dims, x.bias, x.sigma) for n, x in artifact.layers.items()}
-    edges = tuple(OracleEdge(*e.layers, e.weight) for e in artifact.edges)
+    layers = {}
+    for n, x in artifact.layers.items():
+        trials = len(x.values) - 1 if x.unit == "binomial" else 0
+        layers[n] = OracleLayer(n, x.role, x.unit, x.dims, x.bias, x.sigma, dict(x.parameters), trials, x.counted)
+    edges = tuple(OracleEdge(e.layers[0], e.layers[1], e.weight, e.layers[2:]) for e in artifact.edges)
     return OracleModel(layers, edges, {n: np.asarray(p, np.float64) for n, p in parameters.items()})
 
 
 def random_parameters(artifact: Artifact, seed: int = 0, sd: float = 0.6) -> dict[str, Any]:
+    """Drawn anew, but for what units have of their own and do not learn; lateral weights as they have to be."""
     rng = np.random.default_rng(seed)
-    return {
-        p.name: rng.normal(0, sd, p.shape) if p.kind != "sigma" else np.full(p.shape, 0.7)
-        for p in artifact.parameters.values()
-    }
+    out = {}
+    for p in artifact.parameters.values():
+        drawn = rng.normal(0, sd, p.shape)
+        if p.kind == "unit":
+            drawn = np.full(p.shape, p.initial.value or 0.7) if p.fixed else drawn
+            drawn = np.exp(0.5 * drawn) if p.positive and not p.fixed else drawn
+        if p.symmetric:
+            layer = artifact.layers[p.layers[0]]
+            sites = np.arange(layer.size) // layer.states
+            flat = drawn.reshape(layer.size, layer.size)
+            drawn = ((flat + flat.T) / 2 * (sites[:, None] != sites)).reshape(p.shape)
+        out[p.name] = drawn
+    return out
 
 
 def random_data(artifact: Artifact, cases: int, seed: int = 0) -> dict[str, Any]:
+    """States of the visible and given layers; documents of different lengths."""
     rng = np.random.default_rng(seed)
     out = {}
     for name, layer in artifact.layers.items():
-        if layer.role != "visible":
+        if layer.role == "hidden":
             continue
+        shape = (cases, *layer.dims)
         match layer.support:
             case "real":
-                out[name] = rng.normal(0.3, 1, (cases, *layer.dims))
+                x = rng.normal(0.3, 1, shape)
+                out[name] = x if layer.lower is None else layer.lower + np.abs(x)
             case "one_hot":
                 out[name] = np.eye(layer.states)[rng.integers(0, layer.states, (cases, *layer.dims[:-1]))]
             case "finite":
-                out[name] = rng.choice(layer.values, (cases, *layer.dims), p=[0.3, 0.7])
+                share = np.arange(1.0, len(layer.values) + 1)
+                p = [0.3, 0.7] if len(layer.values) == 2 else share / share.sum()
+                out[name] = rng.choice(layer.values, shape, p=p)
+            case "counts":
+                out[name] = np.array(
+                    [rng.multinomial(1 + i % 4, rng.dirichlet(np.ones(layer.states))) for i in range(cases)], float
+                )
+            case "naturals":
+                out[name] = rng.poisson(1.5, shape).astype(float)
     return out

@@ -177,6 +177,11 @@ class Job:
         self.best = {n.removeprefix("best/"): a for n, a in arrays.items() if n.startswith("best/")}
 
 
+def incomplete_layers(feed: Feed) -> tuple[str, ...]:
+    """The layers of a feed that have missing values."""
+    return tuple(n for n in feed.layers if n in feed.data.columns and feed.data.columns[n].missing)
+
+
 def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[[Job], None]) -> None:
     """All steps of a job that are left.
 

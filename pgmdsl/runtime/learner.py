@@ -16,9 +16,10 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.machine import NOTHING, Held, Machine, State, Words
 from pgmdsl.runtime.negative import NegativePhase
 from pgmdsl.runtime.objectives import add_pseudolikelihood
-from pgmdsl.runtime.optimise import LEAST_SPREAD, Average, Optimiser, Rates
+from pgmdsl.runtime.optimise import Average, Optimiser, Rates
 from pgmdsl.runtime.penalties import add_sparsity
 from pgmdsl.runtime.positive import Batch, PositivePhase
+from pgmdsl.runtime.random import stream_key
 from pgmdsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OFFSET_RATE = 0.01  # of the running means that centre hidden layers
+UNITS_DRAWN = 1000  # of each unit without input, whose variance hidden layers begin with in standardised coordinates
 
 
 class Learner:
@@ -124,6 +126,11 @@ class Learner:
         for name in self.latent:
             zero = np.zeros((1, self.running[name].size), self.machine.dtype)
             self.machine.kernels.mean[name](self.machine.p, zero, zero[0], 1.0, self.running[name][None])
+            if self.optimiser.spread:
+                x = np.zeros((UNITS_DRAWN, zero.size), self.machine.dtype)
+                key = stream_key(self.seed, *words, "spread", name)
+                self.machine.kernels.sample[name](self.machine.p, np.zeros_like(x), zero[0], 1.0, key, x)
+                self.optimiser.spread[name][:] = x.var(axis=0, dtype=np.float64)
         self.negative.start(words, held)
 
     def measures(self, name: str) -> bool:
@@ -149,7 +156,7 @@ class Learner:
             if not self.optimiser.spread:
                 self.optimiser.pace[name][:] = max(1.0, float(variance.sum() / (layer.size // layer.states)))
             else:
-                self.optimiser.spread[name][:] = _floored(variance)
+                self.optimiser.spread[name][:] = variance
         for name in self.machine.layers:
             if any(n in s for n in self.machine.artifact.layers[name].counted):
                 exposure = np.asarray(
@@ -202,18 +209,17 @@ class Learner:
             rate = OFFSET_RATE if step or name in self.observed else 1.0
             self.running[name] += (means[name] - self.running[name]) * rate
         if self.optimiser.spread and self.latent:
-            self._follow_spread(batch, OFFSET_RATE if step else 1.0)
+            self._follow_spread(batch)
         if self.recipe.centering != "off":
             self.optimiser.coordinates.centre(self.running)
 
-    def _follow_spread(self, batch: Batch, rate: float) -> None:
+    def _follow_spread(self, batch: Batch) -> None:
         """Let the variances of hidden layers follow those of states that are drawn given the data."""
         s, scratch = self.machine.new_state(batch.cases), self.machine.new_state(batch.cases)
         self.positive.draw(batch, s, scratch)
         for name in self.latent:
             variance = batch.share @ np.square(s[name] - batch.share @ s[name], dtype=np.float64)
-            spread = self.optimiser.spread[name]
-            spread += (_floored(variance) - spread) * rate
+            self.optimiser.spread[name] += (variance - self.optimiser.spread[name]) * OFFSET_RATE
 
     # --- phases -------------------------------------------------------------------------------------------
 
@@ -252,12 +258,6 @@ def _exact_statistics(
 
     weights = batch.share.astype(np.float64) if clamped or lengths else None
     return exact_statistics(machine, clamped, weights, held=held, lengths=lengths)
-
-
-def _floored(variance: Array) -> Array:
-    """Variances to divide by: of units that hardly vary, a share of their layer's mean."""
-    least = max(LEAST_SPREAD * float(variance.mean()), float(np.finfo(np.float32).tiny))
-    return np.asarray(np.maximum(variance, least))
 
 
 def _verify_objective(learner: Learner, incomplete: Collection[str]) -> None:

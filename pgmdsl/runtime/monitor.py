@@ -14,7 +14,7 @@ from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import estimate_log_partition, is_enumerable
 from pgmdsl.runtime.feed import Feed
-from pgmdsl.runtime.fit import Job
+from pgmdsl.runtime.fit import Job, incomplete_layers
 from pgmdsl.runtime.machine import Held, Machine, State
 from pgmdsl.runtime.metrics import Metrics
 from pgmdsl.runtime.objectives import log_pseudolikelihood
@@ -193,7 +193,7 @@ def stop_metric(job: Job) -> str:
     modelled = [n for n in job.feed.layers if n not in machine.given]
     few = all(machine.artifact.layers[n].support in ("finite", "one_hot") for n in modelled)
     sums_out = bool(machine.artifact.closed) and few
-    possible = (sums_out or set(machine.layers) == set(job.feed.layers)) and not job.valid.incomplete
+    possible = (sums_out or set(machine.layers) == set(job.feed.layers)) and not incomplete_layers(job.valid)
     metric = job.recipe.stop.metric or ("pseudolikelihood" if possible else "reconstruction")
     if metric == "pseudolikelihood" and not possible:
         raise Error(

@@ -122,19 +122,8 @@ class Optimiser:
         self.exposure = {n: np.ones(1) for n in machine.layers}
         sizes = {n: machine.artifact.layers[n].size for n in machine.layers}
         self.spread = {n: np.ones(size) for n, size in sizes.items()} if standardise else {}
-        self._masks = {w: self._mask_of(w, (masks or {}).get(w)) for w in self.weights}
+        self._masks = {w: m.reshape(machine.p[w].shape) for w, m in (masks or {}).items() if w in self.weights}
         self._shift = {n: np.zeros(size, machine.dtype) for n, size in sizes.items()}
-
-    def _mask_of(self, weight: str, stated: Array | None) -> Array | None:
-        """Where a weight has entries: as stated, and none on a lateral weight's diagonal or site blocks."""
-        mask = None if stated is None else np.asarray(stated).reshape(self.machine.p[weight].shape) != 0
-        for edge in self.machine.edges:
-            if edge.weight == weight and edge.lateral:
-                layer = self.machine.artifact.layers[edge.layers[0]]
-                sites = np.arange(layer.size) // layer.states
-                between = sites[:, None] != sites
-                mask = between if mask is None else mask & mask.T & between
-        return mask
 
     # --- a step -------------------------------------------------------------------------------------------
 
@@ -164,9 +153,17 @@ class Optimiser:
 
     def _unit(self, bias: str) -> Array:
         """What a bias is multiplied by before steps are taken: the root mean square of all that scales its field."""
-        spread = {n: self.spread.get(n, self.pace[n]) for n in self.biases[bias]}
-        squares = [np.square(self.coordinates.factor[n]) * self.exposure[n] * spread[n] for n in self.biases[bias]]
+        squares = [
+            np.square(self.coordinates.factor[n]) * self.exposure[n] * self._variance(n) for n in self.biases[bias]
+        ]
         return np.asarray(np.sqrt(np.mean(squares, axis=0)), self.machine.dtype)
+
+    def _variance(self, layer: str) -> Array:
+        """What steps of a layer are divided by, (size,) or (1,): the variance of each unit, or the layer's pace."""
+        spread = self.spread.get(layer)
+        if spread is None:
+            return self.pace.get(layer, np.ones(1))  # a tied weight may name layers of another machine
+        return np.asarray(np.maximum(spread, LEAST_SPREAD * spread.mean()))
 
     def _bias_gradients(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """By bias, its gradient in the units it moves in; by layer, what of d its bias accounts for."""
@@ -198,7 +195,7 @@ class Optimiser:
 
     def _fuses(self, weight: str, rates: Rates) -> bool:
         """Whether the fused kernel takes this weight's step: one pass over it instead of several."""
-        plain = self.rule.ascent.kind == "sgd" and not self.spread and self._masks[weight] is None
+        plain = self.rule.ascent.kind == "sgd" and not self.spread and weight not in self._masks
         limits = self._limit("l1", weight, rates) or min(self._limit("max_norm", weight, rates), rates.clip) < np.inf
         single = sum(e.weight == weight for e in self.machine.edges) == 1
         return plain and not limits and single and weight in self.coordinates.uses
@@ -242,26 +239,23 @@ class Optimiser:
         layers = self.machine.artifact.parameters[weight].layers
         unit = np.ones(())
         for i, name in enumerate(layers):
-            spread = np.sqrt(self.spread.get(name, self.pace.get(name, np.ones(1))))
-            unit = unit * spread.reshape([-1 if j == i else 1 for j in range(len(layers))])
+            unit = unit * np.sqrt(self._variance(name)).reshape([-1 if j == i else 1 for j in range(len(layers))])
         return unit.astype(self.machine.dtype)
 
     def _step_weight(self, weight: str, gradient: Array, rates: Rates, steps: int) -> None:
         """A step with all that may be asked of a weight; what it shifts is that of its actual change."""
-        parameter, mask = self.machine.artifact.parameters[weight], self._masks[weight]
-        if mask is not None:
-            gradient *= mask
-        w = self.machine.p[weight]
+        parameter, w = self.machine.artifact.parameters[weight], self.machine.p[weight]
+        if weight in self._masks:
+            gradient *= self._masks[weight]
         unit = self._unit_of_weight(weight)
         new = w + self.rule.step(weight, gradient, rates.rate, rates.momentum, steps) / unit
         l1, most = self._limit("l1", weight, rates), self._limit("max_norm", weight, rates)
         if l1:  # momentum carries each gradient on to 1 / (1 - momentum) of itself, and l1 is to be its equal
             new = shrink(new, l1 * rates.rate / ((1 - rates.momentum) * np.square(unit)))
-        lateral = any(e.lateral for e in self.machine.edges if e.weight == weight)
         if np.isfinite(most):
             axis = incoming_axis(parameter.layers, tuple(self.machine.artifact.layers))
-            new = limit_norms(new, axis, most, symmetric=lateral)
-        if lateral:  # vectorised sums may differ in their last bits between an entry and its mirror image
+            new = limit_norms(new, axis, most, symmetric=parameter.symmetric)
+        if parameter.symmetric:  # vectorised sums may differ in their last bits between an entry and its mirror image
             new = (new + new.T) / 2
         self.coordinates.add_shift(weight, new - w, self._shift)
         w[...] = new

@@ -22,7 +22,7 @@ from pgmdsl.runtime.checkpoint import save_checkpoint, split_arrays
 from pgmdsl.runtime.data import Splits
 from pgmdsl.runtime.estimators.normalise import normalisation
 from pgmdsl.runtime.feed import Feed
-from pgmdsl.runtime.fit import Job, run_job
+from pgmdsl.runtime.fit import Job, incomplete_layers, run_job
 from pgmdsl.runtime.greedy import (
     StageOwn,
     compose,
@@ -189,7 +189,7 @@ class Session:
         seed = self.info.seed
         feed = Feed(self.splits.train, machine, seed, passes)
         valid = Feed(self.splits.valid, machine, seed, passes) if self.splits.valid else None
-        incomplete = feed.incomplete
+        incomplete = incomplete_layers(feed)
         learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, masks=self.masks)
         return Job(name, (self.info.phase, self.info.stage), machine, feed, valid, recipe, learner)
 

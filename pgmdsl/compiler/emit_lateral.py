@@ -1,7 +1,7 @@
-"""The kernels of unit types whose units are set in turn, since a lateral edge joins them.
+"""The loops of unit types whose units are set in turn, since a lateral edge joins them.
 
-Two loops for drawing and two for setting to means, over sites (a unit, or the entries of a one-hot one): `U_draw_sites`
-calls the unit type's own loop for some sites of every case, `U_draw_in_turn` calls that for one site after another.
+`U_draw_in_turn` and `U_means_in_turn` visit the sites of one group (a site is a unit, or the entries of a one-hot one)
+and call the unit type's own loop for one site of all cases at a time, as if the cases were the units of one layer.
 """
 
 from __future__ import annotations
@@ -14,62 +14,53 @@ from pgmdsl.compiler.plan_units import Categorical, UnitPlan
 
 _SOURCE = Template('''
 @njit(**KERNEL)
-def ${unit}_${verb}_sites(field, own, scale, ${states}${arrays}${key}order, start, held, work, out, change):
-    """${what} of the sites with the entries order[start], order[start + 1], ..., as many as `work` has columns.
+def ${unit}_${verb}_in_turn(field, own, scale, ${states}${arrays}${key}entries, rows, held, out, change):
+    """${what} of the sites with these entries of `out`, one after another, each given the newest of all others.
 
-    Arrays with a number per unit are in that order. `change` is what is added to `out`; held entries stay.${counters}
+    `field` is the coupling field of `out` as it comes, `rows` the entries' rows of the couplings, (entries, size). What
+    is added to `out` goes to `change` (cases, entries): the field is then field + change @ rows.${counters}
     """
-    entries, fields, owns, found = order[start : start + work.shape[1]], work[0:1], work[1:2], work[2:3]
-    for i in range(out.shape[0]):
-        levels = own[min(i, own.shape[0] - 1)]
+    cases, wide = out.shape[0], out.shape[0] * ${width}
+    waiting = np.empty((entries.size, cases), out.dtype)
+    for i in range(cases):
         for e in range(entries.size):
-            fields[0, e] = field[i, entries[e]]
-            owns[0, e] = levels[entries[e]]
-        ${unit}_${verb}(fields, owns, scale, ${states}${slices}${counter}found)
-        for e in range(entries.size):
-            j = entries[e]
-            change[i, e] = Real(0.0)
-            if held.size == 0 or not held[i, j]:
-                change[i, e] = found[0, e] - out[i, j]
-                out[i, j] = found[0, e]
-
-
-@njit(**KERNEL)
-def ${unit}_${verb}_in_turn(field, own, scale, ${states}${arrays}${key}couplings, held, out):
-    """${what} of one site after another, each given the newest states of all others.
-
-    `field` follows: a row of the couplings (size, size) is added for every entry that changes.
-    """
-    order, work = np.arange(out.shape[1]), np.empty((3, ${width}), out.dtype)
-    change = np.empty((1, ${width}), out.dtype)
-    for i in range(out.shape[0]):
-        one = min(i, own.shape[0] - 1)
-        fields, levels, mine = field[i : i + 1], own[one : one + 1], out[i : i + 1]
-        known = held[i : i + 1] if held.size > 0 else held${case_key}
-        for start in range(0, order.size, ${width}):
-            ${unit}_${verb}_sites(
-                fields, levels, scale, ${states}${arrays}${first}order, start, known, work, mine, change
-            )
-            for e in range(${width}):
-                step, row = change[0, e], couplings[start + e]
-                if step != Real(0.0):
-                    for j in range(row.size):
-                        fields[0, j] += step * row[j]
+            waiting[e, i] = field[i, entries[e]]
+    fields, owns, found = np.empty((1, wide), out.dtype), np.empty((1, wide), out.dtype), np.empty((1, wide), out.dtype)
+    step${array_names} = np.empty((${width}, cases), out.dtype)${array_rows}
+    for first in range(0, entries.size, ${width}):
+        for k in range(${width}):
+            j = entries[first + k]
+            for i in range(cases):
+                fields[0, i * ${width} + k] = waiting[first + k, i]
+                owns[0, i * ${width} + k] = own[min(i, own.shape[0] - 1), j]${fill}
+        ${unit}_${verb}(fields, owns, scale, ${states}${array_pass}${counter}found)
+        for k in range(${width}):
+            j = entries[first + k]
+            for i in range(cases):
+                new = out[i, j] if held.size > 0 and held[i, j] else found[0, i * ${width} + k]
+                step[k, i] = new - out[i, j]
+                change[i, first + k] = step[k, i]
+                out[i, j] = new
+        for e in range(first + ${width}, entries.size):
+            for k in range(${width}):
+                coupling = rows[first + k, entries[e]]
+                if coupling != Real(0.0):
+                    for i in range(cases):
+                        waiting[e, i] += coupling * step[k, i]
 ''')
 
-_COUNTERS = "\n\n    Site n of case i uses the counter key + i * sites + n, n being its place in that order."
+_COUNTERS = "\n\n    Site n of case i uses the counter key + n 2^32 + i."
 
 
 def emit_lateral(unit: UnitPlan) -> str:
     """The source of the loops that draw units in turn, and that set them to their means in turn."""
-    return _loops(unit, "draw") + "\n" + _loops(unit, "means")
+    return _loop(unit, "draw") + "\n" + _loop(unit, "means")
 
 
-def _loops(unit: UnitPlan, verb: Literal["draw", "means"]) -> str:
+def _loop(unit: UnitPlan, verb: Literal["draw", "means"]) -> str:
     one_hot, draws = isinstance(unit.sampler, Categorical), verb == "draw"
     names = () if one_hot else own_arguments(unit, verb)
-    sites, site = ("out.shape[1] // states", "start // states") if one_hot else ("out.shape[1]", "start")
-    before = f"np.uint64(i) * np.uint64({sites})"
+    site = "np.uint64(entries[first] // states)" if one_hot else "np.uint64(entries[first])"
     return _SOURCE.substitute(
         unit=unit.name,
         verb=verb,
@@ -77,10 +68,11 @@ def _loops(unit: UnitPlan, verb: Literal["draw", "means"]) -> str:
         states="states, " if one_hot else "",
         width="states" if one_hot else "1",
         arrays=parameters(names),
-        slices="".join(f"p_{name}[start : start + entries.size], " for name in names),
+        array_names="".join(f", here_{name}" for name in names),
+        array_rows="".join(f", np.empty(wide, p_{name}.dtype)" for name in names),
+        fill="".join(f"\n                here_{name}[i] = p_{name}[j]" for name in names),
+        array_pass="".join(f"here_{name}, " for name in names),
         key="key, " if draws else "",
-        counter=f"np.uint64(key + {before} + np.uint64({site})), " if draws else "",
+        counter=f"np.uint64(key + ({site} << np.uint64(32))), " if draws else "",
         counters=_COUNTERS if draws else "",
-        case_key=f"\n        first = np.uint64(key + {before})" if draws else "",
-        first="first, " if draws else "",
     )

@@ -55,17 +55,15 @@ def couplings_${layer}(p):
 
 def sample_${layer}(p, field, own, scale, key, out, trials=None, held=None):
     """Units of ${layer} drawn in turn from the state in `out`, at the field own + scale * field, which follows."""
-    loops, numbers, arrays = (${unit}_draw_in_turn, ${unit}_draw_sites), (float(scale), ${states}), (${draw})
     sites = Sites(couplings_${layer}(p), ${width}, p.get("colours ${layer}"), held)
     with np.errstate(over="ignore"):
-        visit(loops, field, own, numbers, arrays, (np.uint64(key),), sites, out)
+        visit(${unit}_draw_in_turn, field, own, (float(scale), ${states}${draw}np.uint64(key)), sites, out)
 
 
 def relax_${layer}(p, field, own, scale, out, trials=None, held=None):
     """Units of ${layer} set in turn to their means given the others' in `out`; own + scale * field follows."""
-    loops, numbers, arrays = (${unit}_means_in_turn, ${unit}_means_sites), (float(scale), ${states}), (${means})
     sites = Sites(couplings_${layer}(p), ${width}, p.get("colours ${layer}"), held)
-    visit(loops, field, own, numbers, arrays, (), sites, out)
+    visit(${unit}_means_in_turn, field, own, (float(scale), ${states}${means}), sites, out)
 ''')
 
 _REST = Template('''
@@ -156,7 +154,7 @@ def emit_layer(layer: LayerPlan, unit: UnitPlan) -> str:
     functions = [template.substitute(pieces) for template in templates]
     functions += [_slope(layer, unit, slope) for slope in unit.slopes if slope.parameter in layer.parameters]
     functions += [] if unit.curvature is None else [_curvature(layer, unit, unit.curvature)]
-    return "\n\n".join(functions)
+    return "\n".join(functions)
 
 
 def emit_sweeps(plan: KernelPlan) -> str:

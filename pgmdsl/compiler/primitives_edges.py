@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
-"""Source embedded in generated files: products over edges of any kind, and the order in which lateral layers are set.
+"""Source embedded in generated files: products over edges of any kind, and the groups in which lateral layers are set.
 
 An edge of three or more layers multiplies the statistics of all but one of them case by case: the row-wise Khatri-Rao
 product, whose entry (i, j, ...) of a case is a[i] b[j] ...; what is left is one matrix product.
@@ -22,9 +22,9 @@ from pgmdsl.compiler.primitives_base import KERNEL
 LARGEST = 2**18
 FEWEST = 32
 
-# A colour is drawn with one matrix product where colours have this many sites on average; below it costs less to add
-# a row of the weight for every entry that changed.
-TOGETHER = 16
+# Entries of a lateral layer that are set before their changes are sent to the rest of the layer by a matrix product:
+# more make better products, fewer send less one by one.
+GROUP = 32
 
 NO_HELD = np.zeros((0, 0), np.bool_)
 
@@ -135,32 +135,27 @@ class Sites(NamedTuple):
     held: NDArray[np.bool_] | None
 
 
+def site_groups(sites: Sites) -> Iterator[NDArray[np.intp]]:
+    """The entries of the sites, by colours; as many colours at once as it takes for GROUP entries."""
+    count = len(sites.couplings) // sites.states
+    colours = np.arange(count) if sites.colours is None else sites.colours
+    order = (np.argsort(colours, kind="stable")[:, None] * sites.states + np.arange(sites.states)).reshape(-1)
+    start = 0
+    for end in (np.cumsum(np.bincount(colours)) * sites.states).tolist():
+        if end - start >= GROUP or end == len(order):
+            yield order[start:end]
+            start = end
+
+
 def visit(
-    loops: tuple[Callable[..., None], Callable[..., None]],
-    field: Array,
-    own: Array,
-    numbers: tuple[Any, ...],
-    arrays: tuple[Array, ...],
-    keys: tuple[np.uint64, ...],
-    sites: Sites,
-    out: Array,
+    loop: Callable[..., None], field: Array, own: Array, arguments: tuple[Any, ...], sites: Sites, out: Array
 ) -> None:
     """Set the sites of a layer, each given the newest states of all others.
 
-    `field` is the coupling field of `out`, and is again on return. Where colours have many sites, the second loop sets
-    each colour at once, followed by one matrix product; else the first sets every site alone. Both take the field and
-    own field, numbers, arrays with one number per unit, and keys, in that order.
+    `field` is the coupling field of `out`, and is again on return. The loop sets the sites of a group, with regard to what
+    these send to each other; what they send to the rest of the layer is one matrix product a group.
     """
-    in_turn, at_once = loops
-    count, levels, colours = out.shape[1] // sites.states, rows(own), sites.colours
-    if colours is None or (int(colours.max()) + 1) * TOGETHER > count:
-        in_turn(field, levels, *numbers, *arrays, *keys, sites.couplings, mask(sites.held), out)
-        return
-    order = (np.argsort(colours, kind="stable")[:, None] * sites.states + np.arange(sites.states)).reshape(-1)
-    ordered = [array[order] for array in arrays]
-    start = 0
-    for width in np.bincount(colours) * sites.states:
-        work, change = np.empty((3, width), out.dtype), np.empty((len(out), width), out.dtype)
-        at_once(field, levels, *numbers, *ordered, *keys, order, start, mask(sites.held), work, out, change)
-        multiply(change, sites.couplings[order[start : start + width]], field, 1.0, 1.0)
-        start += int(width)
+    for entries in site_groups(sites):
+        rows_here, change = sites.couplings[entries], np.empty((len(out), len(entries)), out.dtype)
+        loop(field, rows(own), *arguments, entries, rows_here, mask(sites.held), out, change)
+        multiply(change, rows_here, field, 1.0, 1.0)

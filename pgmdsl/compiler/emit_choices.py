@@ -169,19 +169,22 @@ def {name}_choice(f, {passed}counter):
     """s from a piece drawn by its probability, and within it from a normal distribution cut off at its bounds."""
 {_choice(name, given, len(pieces))}
     lower, upper, curvature, slope, _ = {name}_piece(k{given})
-    return piece_draw(f, lower, upper, curvature, slope, counter, 1)
+    return draw_piece(f, lower, upper, curvature, slope, counter, {len(pieces)})
 '''
 
 
 def _choice(name: str, given: str, count: int) -> str:
-    """The lines that draw the piece k."""
+    """The lines that draw the piece k: each takes the place of those before with its share of the sum so far."""
     if count == 1:
         return "    k = 0"
-    return f"""    left, whole, k = further(counter, 0), {name}_log_partition(f{given}), 0
-    for n in range({count - 1}):
+    return f"""    peak, total, k = -np.inf, 0.0, 0
+    for n in range({count}):
         lower, upper, curvature, slope, constant = {name}_piece(n{given})
-        left -= exp64(piece_moments(f, lower, upper, curvature, slope, constant)[0] - whole)
-        k += 1 if left >= 0.0 and k == n else 0"""
+        level = piece_moments(f, lower, upper, curvature, slope, constant)[0]
+        top = max(peak, level)
+        weight = exp64(level - top)
+        total, peak = total * exp64(peak - top) + weight, top
+        k = n if further(counter, n) * total < weight else k"""
 
 
 def _piece_source(piece: Quadratic) -> str:

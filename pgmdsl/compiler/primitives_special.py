@@ -60,7 +60,7 @@ def tail_moments(x: float) -> Three:
         mean = 1.0 / mass - x
         return mass, mean, 1.0 - x * mean
     rest = 0.0
-    for k in range(30, 1, -1):
+    for k in range(6 + int(min(25.0, 100.0 / x)), 1, -1):
         rest = k / (x + rest)
     mean = 1.0 / (x + rest)
     return 1.0 / (x + mean), mean, rest * mean
@@ -125,7 +125,7 @@ def piece_moments(f: float, lower: float, upper: float, curvature: float, slope:
 
 
 @njit(**SCALAR)
-def falling_draw(steep: float, width: float, counter: np.uint64, t: int) -> float:
+def draw_falling(steep: float, width: float, counter: np.uint64, t: int) -> float:
     """A y with density ~ exp(-steep y - y^2/2) on 0 < y < width, steep > 0, from the uniform numbers from t on.
 
     Proposed from an exponential distribution (Robert 1995), or evenly where the interval is narrow for that.
@@ -144,7 +144,7 @@ def falling_draw(steep: float, width: float, counter: np.uint64, t: int) -> floa
 
 
 @njit(**SCALAR)
-def piece_draw(
+def draw_piece(
     f: float, lower: float, upper: float, curvature: float, slope: float, counter: np.uint64, t: int
 ) -> float:
     """An s with density ~ exp(f s - curvature s^2/2 - slope s) between the bounds, by the uniform numbers from t on."""
@@ -152,9 +152,9 @@ def piece_draw(
     mode = (f - slope) / curvature
     a, b = root * (lower - mode), root * (upper - mode)
     if a > 0.0:
-        return lower + falling_draw(a, b - a, counter, t) / root
+        return lower + draw_falling(a, b - a, counter, t) / root
     if b < 0.0:
-        return upper - falling_draw(-b, b - a, counter, t) / root
+        return upper - draw_falling(-b, b - a, counter, t) / root
     for n in range(t, t + TRIES, 2):
         if b - a > 2.5:
             z = further_normal(counter, n)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.masks import verify_entries
 from pgmdsl.runtime.random import stream_key
 from pgmdsl.runtime.sampling import to_states
 
@@ -38,7 +39,10 @@ class Arrays:
         return names
 
     def parameters(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Parameters of the declared shapes in the model's dtype. Raises Error for a missing, odd or misshapen one."""
+        """Parameters of the declared shapes in the model's dtype.
+
+        Raises Error for a missing, odd or misshapen one, or a lateral weight that is not symmetric with zero diagonal.
+        """
         wanted = self.artifact.parameters
         if not isinstance(params, Mapping):
             raise Error("parameters are given by name, as model.init() returns them: {'W': array, ...}")
@@ -53,6 +57,7 @@ class Arrays:
             value = np.ascontiguousarray(params[name], self.dtype)
             if value.shape != parameter.shape:
                 raise Error(f"the parameter {name} has shape {value.shape}, but {parameter.shape} is declared")
+            verify_entries(parameter, self.artifact, value, None, "the parameters given")
             out[name] = value
         return out
 
@@ -95,7 +100,10 @@ class Arrays:
                 )
             flat = np.ascontiguousarray(x.reshape(len(x), layer.size), self.dtype)
             if not np.isfinite(flat).all():
-                raise Error(f"the state of {name} holds NaN or infinity: missing values are not built yet")
+                raise Error(
+                    f"the state of {name} holds NaN or infinity: give complete states here, or fill in what is missing "
+                    "with `pgmc impute`"
+                )
             out[name] = np.ascontiguousarray(self.kernels.statistic[name](p, flat), self.dtype)
         counts = {name: len(x) for name, x in out.items()}
         if len(set(counts.values())) > 1:
@@ -115,8 +123,14 @@ class Arrays:
     def completed(
         self, machine: Machine, state: Mapping[str, Array], params: Mapping[str, Array], seed: int
     ) -> dict[str, Array]:
-        """Statistics of every layer: those given, and draws from the layer's own field for the rest."""
+        """Statistics of every layer: those given, and draws from the layer's own field for the rest.
+
+        Raises Error for a given layer that the state lacks, or a count layer whose length nothing says.
+        """
         s = self.statistics(state, params)
+        for name in machine.given:
+            if name not in s:
+                raise Error(f"the state of the given layer {name} is missing: everything else is conditional on it")
         count = self.cases(s)
         full = machine.new_state(count)
         for name, out in full.items():
@@ -138,7 +152,10 @@ class Arrays:
     def gradient(
         self, params: Mapping[str, Array], positive: Mapping[str, Array], negative: Mapping[str, Array]
     ) -> dict[str, Array]:
-        """E_positive[-dE/dtheta] - E_negative[-dE/dtheta], by parameter that is not fixed."""
+        """E_positive[-dE/dtheta] - E_negative[-dE/dtheta], by parameter that is not fixed.
+
+        States may be means where the energy is linear in them; for units' own parameters they have to be states.
+        """
         machine = self.machine(params)
         s, t = self.statistics(positive, params, every=True), self.statistics(negative, params, every=True)
         out = {}
@@ -151,11 +168,24 @@ class Arrays:
                 self.kernels.weight_statistics[name](t, -1.0 / self.cases(t), True, total)
             else:
                 for layer in self.artifact.layers.values():
-                    if layer.bias == name:
-                        factor = self.kernels.own_factor[layer.name](machine.p)
-                        mean = s[layer.name].mean(axis=0, dtype=np.float64) - t[layer.name].mean(
-                            axis=0, dtype=np.float64
-                        )
-                        total += (factor * mean).astype(self.dtype)
+                    for sign, side in ((1, s), (-1, t)):
+                        slope = self._slope(machine, layer, name, side)
+                        if slope is not None:
+                            total += sign * slope.mean(axis=0, dtype=np.float64).astype(self.dtype)
             out[name] = total.reshape(parameter.shape)
         return out
+
+    def _slope(self, machine: Machine, layer: ArtifactLayer, parameter: str, s: Mapping[str, Array]) -> Array | None:
+        """-dE/d of each unit of a layer by its bias or one of its own parameters, (cases, size); None for others."""
+        x = s[layer.name]
+        if layer.bias == parameter:
+            exposure = machine.exposure(layer.name, s)
+            slope = self.kernels.own_factor[layer.name](machine.p) * x
+            return np.asarray(slope if exposure is None else slope * exposure[:, None])
+        for own, name in layer.parameters.items():
+            if name == parameter:
+                out = np.zeros_like(x)
+                field = machine.coupling(layer.name, s, len(x))
+                self.kernels.slope[layer.name][own](machine.p, x, field, out)
+                return out
+        return None

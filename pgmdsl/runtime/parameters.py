@@ -151,7 +151,7 @@ def inside(layer: ArtifactLayer, mean: NDArray[np.float64], margin: float = MARG
         case "one_hot":
             return (1 - margin) * mean + margin / layer.states
         case "counts":
-            return (1 - margin) * mean + margin * mean.sum() / layer.states
+            return np.asarray((1 - margin) * mean + margin * mean.sum() / layer.states)
         case "finite":
             low, high = min(layer.values), max(layer.values)
             return np.asarray(np.clip(mean, low + margin * (high - low), high - margin * (high - low)))

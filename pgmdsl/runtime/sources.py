@@ -56,8 +56,8 @@ def column_of(layer: ArtifactLayer, given: Given | None, spec: DataSpec | None, 
         given = Observed(Path(absolute(given)) if isinstance(given, str | Path) else given, None, number)
     if given.values is None:
         raise Error(
-            f'there is no data for the {layer.role} layer {layer.name}: write data {layer.name} {{ file = "..." }} in the '
-            f"model file, or give it with --data {layer.name}=PATH"
+            f'there is no data for the {layer.role} layer {layer.name}: write data {layer.name} {{ file = "..." }} in '
+            f"the model file, or give it with --data {layer.name}=PATH"
         )
     what = f"data for layer {layer.name}"
     values, scale, place = given.values, 1.0, f"the array given for layer {layer.name}"

@@ -18,6 +18,7 @@ from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.checkpoint import load_checkpoint, split_arrays
 from pgmdsl.runtime.data import Given, Splits, open_data
 from pgmdsl.runtime.kernels import load_kernels
+from pgmdsl.runtime.masks import prepared
 from pgmdsl.runtime.metrics import restore_metrics
 from pgmdsl.runtime.parameters import initial_parameters, overlay_parameters
 from pgmdsl.runtime.readers import split_file
@@ -68,9 +69,10 @@ def train(
     _verify_phases(artifact, freeze)
     splits = open_data(artifact, data, valid=valid, test=test, weights=weights, base=base)
     kernels = load_kernels(artifact)
-    parameters = initial_parameters(artifact, kernels, seed, data=splits.train, base=base)
+    masks, _ = prepared(artifact, base)
+    parameters = initial_parameters(artifact, kernels, seed, data=splits.train, base=base, masks=masks)
     if init is not None:
-        overlay_parameters(parameters, init, artifact, "the parameters to start from")
+        overlay_parameters(parameters, init, artifact, "the parameters to start from", masks)
     info = RunInfo(
         model=artifact.name,
         source_name=artifact.source_name,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgmdsl.compiler.check import check_model
-from pgmdsl.compiler.model import DataSpec, Edge, Initial, Model, Size
+from pgmdsl.compiler.model import DataSpec, Edge, Initial, Mask, Model, Size
 from pgmdsl.compiler.settings import PHASES, settings_of
 from pgmdsl.compiler.sizes import size_of
 from pgmdsl.grammar.diagnostics import Diagnostics
@@ -23,6 +23,7 @@ from pgmdsl.grammar.source import Source
 from pgmdsl.grammar.syntax import Binary, Expression, Name, Negate, Number
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.ebm"))
+PLAIN = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h : W\n"
 TIED = """
 model Tied(D, F = 3, G = 2*F + 1)
 visible v : gaussian[D, 2](sigma = data) bias b(init = 0.5)
@@ -119,11 +120,176 @@ def test_settings_in_sizes_that_come_from_data() -> None:
     assert format_expression(model_of(text).phases[0].settings["batch"]) == "D"
 
 
+WIDE = """
+model Wide(D = 4, F = 3, N = 5, K = 7)
+unit drelu {
+  param     gp > 0, gm > 0, tp, tm
+  support   x in real
+  energy    gp*x^2/2 + tp*x if x > 0 else gm*x^2/2 + tm*x
+  statistic x
+}
+visible v : gaussian[D, 2](sigma = learned)
+visible u : binomial[D](trials = 2*N)
+visible w : replicated_softmax[K]
+visible y : softmax[2, K]
+given   x : gaussian[D]
+hidden  z : drelu[F](gp = 2, gm = "gm.npy", tm = learned(0.5))
+hidden  h : binary[F] bias a(init = "a.npy")
+hidden  g : spin[F] bias a(scale = 1)
+hidden  r : relu[F] bias none
+y -- y : J
+u * h * g : T(l1 = 0.1)
+v -- h : W(decay = 0, l1 = 0.2, max_norm = 3, init = "w.npy")
+w -- h : U(mask = "m.npy")
+w * g * x : S
+u -- z
+u -- r : R(mask = local(radius = 1.5))
+"""
+
+
+def wide() -> Model:
+    return model_of(WIDE)
+
+
+def test_own_parameters_are_fixed_or_learned() -> None:
+    found = {p.name: p for p in wide().parameters.values() if p.kind == "unit"}
+    shown = {name: (p.initial, p.fixed, p.positive) for name, p in found.items()}
+    assert shown == {
+        "sigma_v": (Initial("data"), False, True),
+        "gp_z": (Initial("constant", 2.0), True, True),
+        "gm_z": (Initial("file", text="gm.npy"), True, True),
+        "tp_z": (Initial("constant", 0.0), False, False),
+        "tm_z": (Initial("constant", 0.5), False, False),
+    }
+    assert found["sigma_v"].shape == (Size.name("D"), Size.number(2))
+
+
+@pytest.mark.parametrize(
+    ("option", "initial", "fixed"),
+    [
+        ("", Initial("constant", 1.0), True),
+        ("(sigma = 2)", Initial("constant", 2.0), True),
+        ("(sigma = data)", Initial("data"), True),
+        ('(sigma = "s.npy")', Initial("file", text="s.npy"), True),
+        ("(sigma = learned)", Initial("data"), False),
+        ("(sigma = learned(data))", Initial("data"), False),
+        ("(sigma = learned(0.3))", Initial("constant", 0.3), False),
+        ('(sigma = learned("s.npy"))', Initial("file", text="s.npy"), False),
+    ],
+)
+def test_sigma(option: str, initial: Initial, fixed: bool) -> None:
+    model = model_of(PLAIN.replace("binary[3]", f"gaussian[3]{option}"))
+    assert model.layers["v"].sigma == "sigma_v"
+    assert (model.parameters["sigma_v"].initial, model.parameters["sigma_v"].fixed) == (initial, fixed)
+
+
+def test_a_learned_sigma_of_a_hidden_layer_starts_at_1() -> None:
+    model = model_of(PLAIN.replace("binary[2]", "gaussian[2](sigma = learned)"))
+    assert model.parameters["sigma_h"].initial == Initial("constant", 1.0)
+
+
+def test_a_parameter_called_sigma_is_no_deviation() -> None:
+    unit = "unit wide {\n  param sigma > 0\n  support x in real\n  energy x^2/(2*sigma)\n  statistic x\n}\n"
+    model = model_of(unit + PLAIN.replace("binary[3]", "wide[3]"))
+    assert model.layers["v"].sigma is None
+    assert model.parameters["sigma_v"].initial == Initial("constant", 1.0)
+    assert not model.parameters["sigma_v"].fixed
+
+
+def test_lengths_multiply_the_biases_of_neighbours() -> None:
+    layers = wide().layers
+    counted = {name: layer.counted for name, layer in layers.items() if layer.counted}
+    assert counted == {"h": ("w",)}  # g says scale = 1, x is given
+    text = PLAIN.replace("binary[3]", "replicated_softmax[3]") + "visible z : replicated_softmax[4]\n"
+    text += "visible y : binary[2]\ny -- h\nz -- h\nz -- v\n"
+    assert {n: x.counted for n, x in model_of(text).layers.items()} == {"v": (), "h": ("v", "z"), "z": (), "y": ()}
+
+
+def test_given_layers_have_nothing_of_their_own() -> None:
+    model = wide()
+    x = model.layers["x"]
+    assert (x.role, x.bias, dict(x.parameters), x.sigma) == ("given", None, {}, None)
+    assert not any("x" in p.layers and p.kind != "weight" for p in model.parameters.values())
+
+
+def test_trials() -> None:
+    layers = wide().layers
+    assert layers["u"].trials == Size.number(2) * Size.name("N")
+    assert {n for n, layer in layers.items() if layer.trials is None} == layers.keys() - {"u"}
+
+
+def test_weights_of_every_kind_of_edge() -> None:
+    found = {p.name: p for p in wide().parameters.values() if p.kind == "weight"}
+    D, F, K, two = Size.name("D"), Size.name("F"), Size.name("K"), Size.number(2)
+    shapes = {name: (p.layers, p.shape, p.symmetric) for name, p in found.items()}
+    assert shapes["J"] == (("y", "y"), (two, K, two, K), True)
+    assert shapes["T"] == (("u", "h", "g"), (D, F, F), False)
+    assert {n for n, p in found.items() if p.symmetric} == {"J"}
+    W, T, U, R = (found[name] for name in "WTUR")
+    assert (W.decay, W.l1, W.max_norm, W.initial) == (0.0, 0.2, 3.0, Initial("file", text="w.npy"))
+    assert (T.decay, T.l1, T.max_norm) == (None, 0.1, None)
+    assert (U.mask, R.mask) == (Mask("file", file="m.npy"), Mask("local", radius=1.5))
+    assert T.mask is None
+
+
+def test_names_of_unnamed_weights() -> None:
+    text = PLAIN + "hidden g : binary[2]\nv -- v\nv * h * g\n"
+    assert [edge.weight for edge in model_of(text).edges] == ["W", "W_v_v", "W_v_h_g"]
+
+
+def test_a_shared_bias_may_scale_at_one_place_and_not_at_another() -> None:
+    a = wide().parameters["a"]
+    assert (a.layers, a.initial) == (("h",), Initial("file", text="a.npy"))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        (PLAIN, "", {"rate": "0.05", "negative": "pcd(1)", "positive": "exact"}),
+        (PLAIN, "optimiser = adam", {"rate": "0.001", "optimiser": "adam"}),
+        (PLAIN, "optimiser = rmsprop(rho = 0.8), rate = 0.1", {"rate": "0.1", "optimiser": "rmsprop(rho = 0.8)"}),
+        (PLAIN.replace("binary[3]", "gaussian[3]"), "", {"rate": "0.01"}),
+        (PLAIN.replace("binary[2]", "relu[2]"), "", {"rate": "0.01"}),
+        (PLAIN.replace("binary[3]", "poisson[3]"), "", {"rate": "0.01"}),
+        (PLAIN.replace("binary[3]", "replicated_softmax[3]"), "", {"rate": "0.01"}),
+        (PLAIN.replace("binary[3]", "binomial[3](trials = 4)"), "", {"rate": "0.05"}),
+        (PLAIN + "given x : binary[2]\nx -- h\n", "", {"negative": "cd(1)"}),
+        (PLAIN + "h -- h : J\n", "", {"positive": "mean_field(10)"}),
+        (PLAIN + "v -- v : L\n", "", {"positive": "exact"}),
+        (PLAIN + "hidden g : binary[2]\nv * h * g : T\n", "", {"positive": "mean_field(10)"}),
+        (
+            PLAIN,
+            "negative = tempering(2, temperatures = 5, chains = 20), l1 = 0.1*(1 - progress), clip = 3, max_norm = 2, "
+            "sparsity = sparsity(0.1, 2), centering = standardise",
+            {"negative": "tempering(2, temperatures = 5, chains = 20)", "sparsity": "sparsity(0.1, 2)", "clip": "3"},
+        ),
+    ],
+)
+def test_defaults_suit_the_model(text: str, settings: str, expected: dict[str, str]) -> None:
+    (phase,) = model_of(text + f"train {{ fit {{ {settings} }} }}").phases
+    found = {key: format_expression(value) for key, value in phase.settings.items()}
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_pseudolikelihood_of_a_model_without_hidden_layers() -> None:
+    text = "model X\nvisible v : binary[3]\nv -- v : L\ntrain { fit { objective = pseudolikelihood } }"
+    assert model_of(text).phases[0].settings["objective"] == Name("pseudolikelihood")
+
+
+def test_data_of_documents_and_given_layers() -> None:
+    text = "model X\nvisible w : replicated_softmax[9]\ngiven x : gaussian[2]\nhidden h : binary[2]\nw -- h\nx -- h\n"
+    text += 'data w { mask = "m.npy", length = 40 }\ndata x { file = "x.npy", scale = 2 }\n'
+    spec, given_spec = model_of(text).data
+    assert (spec.mask, spec.length) == ("m.npy", 40.0)
+    assert (given_spec.file, given_spec.scale) == ("x.npy", 2.0)
+    assert model_of(text.replace("= 40", '= "l.npy"')).data[0].length == "l.npy"
+
+
 def test_networkx_is_not_imported_on_the_way() -> None:
     code = (
         "import sys; from pgmdsl.grammar.source import Source; from pgmdsl.grammar.diagnostics import Diagnostics\n"
         "from pgmdsl.grammar.parse import parse_file; from pgmdsl.compiler.check import check_model\n"
-        f"source = Source('x', {EXAMPLES[0].read_text(encoding='utf-8')!r}); found = Diagnostics(source)\n"
+        f"source = Source('x', {PLAIN!r}); found = Diagnostics(source)\n"
         "assert check_model(source, parse_file(source, found), found, {})\n"
         "assert not {'networkx', 'sympy', 'numba', 'scipy'} & sys.modules.keys()"
     )
@@ -143,7 +309,7 @@ data y { valid = 0.1 }
 data weights { file = "w.npy" }
 """
     assert model_of(text).data == (
-        DataSpec("v", "a.npz:x", 1 / 16, "threshold", 0.3, 0.1, "t.npy"),
+        DataSpec("v", "a.npz:x", 1 / 16, "threshold", 0.3, valid=0.1, test="t.npy"),
         DataSpec("y", None, valid=0.1),
         DataSpec("weights", "w.npy"),
     )
@@ -170,8 +336,10 @@ train {
         "epochs": "5",
         "batch": "100",
         "rate": "0.05",
+        "optimiser": "sgd",
         "momentum": "0.5 if epoch < 5 else 0.9",
         "decay": "0",
+        "l1": "0",
         "centering": "on",
         "freeze": "W",
         "negative": "cd(1)",
@@ -180,12 +348,15 @@ train {
         "updates": "10*F",
         "batch": "2*D",
         "rate": "0.1/(1 + step/100)",
+        "optimiser": "sgd",
         "momentum": "0.5 if epoch < 5 else 0.9",
         "decay": "0",
+        "l1": "0",
         "centering": "on",
         "average": "0.9",
         "freeze": "{W, b_v}",
         "stop": "patience(3, bound)",
+        "objective": "likelihood",
         "positive": "mean_field(10)",
         "negative": "gibbs(F)",
     }

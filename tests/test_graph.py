@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 
 import networkx
 import pytest
@@ -25,9 +25,10 @@ from pgmdsl.grammar.source import Source
 
 
 def model_of(layers: str, edges: str) -> Model:
-    """`layers`: names, a visible one begins with v or y; `edges`: pairs such as v-h."""
-    lines = [f"{'visible' if name[0] in 'vy' else 'hidden'} {name} : binary[2]" for name in layers.split()]
-    lines += [" -- ".join(edge.split("-")) for edge in edges.split()]
+    """`layers`: names, a visible one begins with v or y, a given one with x; `edges`: such as v-h, v-v, v-h-g."""
+    roles = {"v": "visible", "y": "visible", "x": "given"}
+    lines = [f"{roles.get(name[0], 'hidden')} {name} : binary[2]" for name in layers.split()]
+    lines += [(" -- " if edge.count("-") == 1 else " * ").join(edge.split("-")) for edge in edges.split()]
     source = Source("model.ebm", "model X\n" + "\n".join(lines) + "\n")
     diagnostics = Diagnostics(source)
     model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
@@ -36,21 +37,27 @@ def model_of(layers: str, edges: str) -> Model:
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Model:
-    hidden = draw(st.lists(st.booleans(), max_size=7))
-    names = ["v0", *(f"{'h' if is_hidden else 'v'}{i + 1}" for i, is_hidden in enumerate(hidden))]
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+def models(draw: st.DrawFn, wide: bool = False) -> Model:
+    """Random layer graphs; if `wide` with given layers, lateral edges and edges of three layers."""
+    hidden = draw(st.lists(st.sampled_from("hhvx" if wide else "hv"), max_size=7))
+    names = ["v0", *(f"{kind}{i + 1}" for i, kind in enumerate(hidden))]
+    found = [pair for pair in combinations(names, 2) if {n[0] for n in pair} != {"x"}]
+    if wide:
+        found += [(name, name) for name in names if name[0] != "x"]
+        found += [three for three in combinations(names, 3) if {n[0] for n in three} != {"x"}]
+    edges = draw(st.lists(st.sampled_from(found), unique=True)) if found else []
     order = draw(st.permutations(names))
-    return model_of(" ".join(order), " ".join(f"{a}-{b}" for a, b in edges))
+    return model_of(" ".join(order), " ".join("-".join(edge) for edge in edges))
 
 
-@given(models())
+@given(models(wide=True))
 def test_blocks_partition_the_layers_and_cut_every_edge(model: Model) -> None:
     blocks = gibbs_blocks(model)
-    assert sorted(name for block in blocks for name in block) == sorted(model.layers)
+    assert sorted(name for block in blocks for name in block) == sorted(n for n in model.layers if n[0] != "x")
     block_of = {name: i for i, block in enumerate(blocks) for name in block}
-    assert all(block_of[a] != block_of[b] for a, b in (edge.layers for edge in model.edges))
+    for edge in model.edges:
+        found = [block_of[name] for name in set(edge.layers) & block_of.keys()]
+        assert len(set(found)) == len(found)
     order = list(model.layers)
     assert all(list(block) == sorted(block, key=order.index) for block in blocks)
     lowest = next(name for name in order if name.startswith("v"))
@@ -80,10 +87,34 @@ def test_blocks_are_few(model: Model) -> None:
         ("v h1 h2", "v-h1 h1-h2 v-h2", (("h1",), ("h2",), ("v",))),
         ("v h", "", (("h",), ("v",))),
         ("v", "", (("v",),)),
+        ("v h", "v-h v-v h-h", (("h",), ("v",))),
+        ("v x h", "v-h x-h x-v", (("h",), ("v",))),
+        ("v h1 h2", "v-h1-h2", (("h1",), ("h2",), ("v",))),
+        ("x v h", "x-v-h", (("h",), ("v",))),
     ],
 )
 def test_blocks_of_known_models(layers: str, edges: str, blocks: tuple[tuple[str, ...], ...]) -> None:
     assert gibbs_blocks(model_of(layers, edges)) == blocks
+
+
+def test_layer_graph_of_loops_and_products() -> None:
+    graph = layer_graph(model_of("v h g", "v-v v-h-g g-h-v"))
+    assert list(graph) == ["v", "h", "g", "W_v_h_g", "W_g_h_v"]
+    assert graph.nodes["W_v_h_g"] == {"role": "product"}
+    assert {frozenset(pair) for pair in graph.edges} == {
+        frozenset(pair) for pair in ("v", *((p, n) for p in ("W_v_h_g", "W_g_h_v") for n in "vhg"))
+    }
+    tied = layer_graph(tied_products())
+    assert list(tied)[4:] == ["T", "T 2"]
+
+
+def tied_products() -> Model:
+    lines = ["model X", *(f"{r} {n} : binary[2]" for r, n in zip(("visible", *["hidden"] * 3), "vhgf", strict=True))]
+    source = Source("m.ebm", "\n".join([*lines, "v * h * g : T", "v * h * f : T", ""]))
+    diagnostics = Diagnostics(source)
+    model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
+    assert model is not None
+    return model
 
 
 def test_layer_graph() -> None:
@@ -109,6 +140,11 @@ def test_layer_graph() -> None:
         ("v y h g", "v-h y-h v-g v-y", ("v", "y")),
         ("v h1 h2", "v-h1 h1-h2", ()),
         ("v", "", ("v",)),
+        ("v h", "v-h v-v", ("v",)),
+        ("v h", "v-h h-h", ()),
+        ("v h g", "v-h-g", ()),
+        ("v y h", "v-y-h", ("v", "y")),
+        ("v x h", "v-x-h x-h", ("v",)),
     ],
 )
 def test_closed_visible(layers: str, edges: str, closed: tuple[str, ...]) -> None:
@@ -149,6 +185,20 @@ def test_closed_visible(layers: str, edges: str, closed: tuple[str, ...]) -> Non
         ("h1 h2 v", "h1-h2", []),
         # No data reaches h1 from below, so the stage of h2 does without it.
         ("h1 v h2 h3", "h1-h2 v-h2 h2-h3", [("h2", ("v",), {"h2": 2, "v": 1}), ("h3", ("h2",), {"h3": 1, "h2": 2})]),
+        # Lateral edges belong to the stages that hold their layer.
+        ("v h", "v-v v-h h-h", [("h", ("v",), {"h": 1, "v": 1})]),
+        # A given layer is lower wherever it stands, and feeds no stage alone.
+        ("v h x", "v-h x-h", [("h", ("v", "x"), {"h": 1, "v": 1, "x": 1})]),
+        ("x v h g", "x-h v-g h-g", [("g", ("v",), {"g": 1, "v": 1})]),
+        ("x v h", "x-v-h", [("h", ("x", "v"), {"h": 1, "x": 1, "v": 1})]),
+        # A stage holds a multiplicative edge only with all its layers.
+        ("v h g", "v-h-g", []),
+        (
+            "v h g",
+            "v-h v-h-g",
+            [("h", ("v",), {"h": 2, "v": 1}), ("g", ("v", "h"), {"g": 1, "v": 1, "h": 2})],
+        ),
+        ("v y h", "v-y-h", [("h", ("v", "y"), {"h": 1, "v": 1, "y": 1})]),
     ],
 )
 def test_greedy_stages(layers: str, edges: str, stages: list[tuple[str, tuple[str, ...], dict[str, float]]]) -> None:
@@ -169,14 +219,27 @@ def test_stages_follow_the_data(model: Model) -> None:
         assert not fed & set(model.neighbours(name)) & set(order[: order.index(name)])
 
 
-@given(models())
+@given(models(wide=True))
+def test_a_stage_is_fed_by_edges_that_it_holds(model: Model) -> None:
+    """Every lower layer of a stage is visible, given or of an earlier stage, and joined to its upper layer within."""
+    fed = {name for name in model.layers if name[0] != "h"}
+    for stage in greedy_stages(model):
+        members = {stage.upper, *stage.lower}
+        held = [set(edge.layers) for edge in model.edges if set(edge.layers) <= members and stage.upper in edge.layers]
+        assert set().union(*held) == members
+        assert set(stage.lower) <= fed
+        assert any(name[0] != "x" for name in stage.lower)
+        fed.add(stage.upper)
+
+
+@given(models(wide=True))
 def test_every_edge_is_trained_or_named(model: Model) -> None:
     stages = [{stage.upper, *stage.lower} for stage in greedy_stages(model)]
     for edge in model.edges:
         assert any(set(edge.layers) <= stage for stage in stages) != (edge.weight in untrained_by_greedy(model))
 
 
-@given(models())
+@given(models(wide=True))
 def test_greedy_is_legal_exactly_when_it_has_a_stage(model: Model) -> None:
     reasons = legal_phases(model)
     assert reasons["fit"] is None

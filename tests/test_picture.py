@@ -38,6 +38,22 @@ t1    -- t2    : Wt2
 i2    -- joint : Wij
 t2    -- joint : Wtj
 """
+WIDE = """model Wide(D = 8)
+visible v : gaussian[D]
+given   x : binary[3]
+visible w : replicated_softmax[20]
+hidden  h : binary[4]
+hidden  g : spin[4]
+hidden  t : binary[5]
+h -- h : J
+w -- h : U
+v * h * g : T
+x * h * g : S
+h -- g : Q
+g -- t
+h * g * t : R
+g -- g
+"""
 LOOP = """model Loop(D = 28)
 visible v  : binary[D, D]
 hidden  h1 : binary[100]
@@ -81,6 +97,34 @@ def test_boxes_name_layer_unit_and_sizes() -> None:
     assert {b.layer: b.lines for b in lay_out(checked(LOOP)).boxes}["h3"] == ("h₃", "softmax[3, 20]")
 
 
+def test_lateral_edges_are_loops_at_their_box() -> None:
+    layout = lay_out(checked(WIDE))
+    loops = {link.label: link for link in layout.links if len(set(link.layers)) == 1 and link.label}
+    assert set(loops) == {"J", "W_g_g"}
+    boxes = {box.layer: box for box in layout.boxes}
+    for link in loops.values():
+        box = boxes[link.layers[0]]
+        assert link.start[1] == box.y - BOX_HEIGHT / 2  # at its upper side
+        assert link.end[0] == box.x + box.width / 2  # at its right side
+        assert link.place[0] > box.x + box.width / 2
+        assert link.place[1] < box.y - BOX_HEIGHT / 2
+
+
+def test_multiplicative_edges_are_nodes_with_a_line_to_each_layer() -> None:
+    layout = lay_out(checked(WIDE))
+    assert {(node.label, node.layers) for node in layout.nodes} == {
+        ("T", ("v", "h", "g")),
+        ("S", ("x", "h", "g")),
+        ("R", ("h", "g", "t")),
+    }
+    for node in layout.nodes:
+        spokes = [link for link in layout.links if link.start == (node.x, node.y)]
+        assert [link.layers for link in spokes] == [(name,) for name in node.layers]
+        assert all(abs(node.y - box.y) > BOX_HEIGHT / 2 + 10 for box in layout.boxes)
+    for one, other in combinations(layout.nodes, 2):
+        assert (abs(one.x - other.x), abs(one.y - other.y)) > (20, 0)
+
+
 def test_svg_shows_every_layer_and_every_weight() -> None:
     root = ET.fromstring(model_svg(checked(LOOP)))
     space = {"s": "http://www.w3.org/2000/svg"}
@@ -92,7 +136,7 @@ def test_svg_shows_every_layer_and_every_weight() -> None:
     assert shades["v"] != shades["h1"] == shades["h2"] == "#ffffff"
 
 
-@pytest.mark.parametrize(("name", "text"), [("bimodal", BIMODAL), ("loop", LOOP)])
+@pytest.mark.parametrize(("name", "text"), [("bimodal", BIMODAL), ("loop", LOOP), ("wide", WIDE)])
 def test_pictures_as_text(golden: Callable[[str, str], None], name: str, text: str) -> None:
     golden(f"picture/{name}.svg", model_svg(checked(text)))
     golden(f"picture/{name}.dot", model_dot(checked(text)))
@@ -133,11 +177,14 @@ def graphs(draw: st.DrawFn) -> str:
     hidden = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     hidden[0] = False
     pairs = [p for p in combinations(range(count), 2) if draw(st.integers(0, 2)) == 0]
+    loops = [k for k in range(count) if draw(st.integers(0, 3)) == 0]
+    threes = [t for t in combinations(range(count), 3) if draw(st.integers(0, 9)) == 0][:4]
     lines = [
-        f"{'hidden' if h else 'visible'} {n} : binary[{10 ** (k % 4 + 1)}]"
+        f"{'hidden' if h else 'visible'} {n} : binary[{10 ** (k % 4)}]"
         for k, (n, h) in enumerate(zip(names, hidden, strict=True))
     ]
-    edges = [f"{names[a]} -- {names[b]}" for a, b in pairs]
+    edges = [f"{names[a]} -- {names[b]}" for a, b in pairs + [(k, k) for k in loops]]
+    edges += [" * ".join(names[k] for k in three) for three in threes]
     return "\n".join(["model M", *lines, *edges, ""])
 
 
@@ -147,7 +194,8 @@ def test_no_box_lies_on_another_or_outside(text: str) -> None:
     model = checked(text)
     layout = lay_out(model)
     assert len(layout.boxes) == len(model.layers)
-    assert len(layout.links) == len(model.edges)
+    assert len(layout.nodes) == sum(len(edge.layers) > 2 for edge in model.edges)
+    assert sum(bool(link.label) for link in layout.links) == len(model.edges) - len(layout.nodes)
     for a, b in combinations(layout.boxes, 2):
         assert abs(a.y - b.y) > BOX_HEIGHT + 20 or abs(a.x - b.x) > a.width + 20
     for x, y in outline(layout):
@@ -161,7 +209,7 @@ def outline(layout: Layout) -> list[tuple[float, float]]:
     corners = [
         (b.x + s * b.width / 2, b.y + t * BOX_HEIGHT / 2) for b in layout.boxes for s in (-1, 1) for t in (-1, 1)
     ]
-    return corners + [link.place for link in layout.links]
+    return corners + [x.place for x in (*layout.links, *layout.nodes)] + [(node.x, node.y) for node in layout.nodes]
 
 
 def test_labels_of_crossing_edges_stand_apart() -> None:

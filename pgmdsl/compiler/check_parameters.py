@@ -129,8 +129,8 @@ class Parameters:
             one, other = (first, use) if first.layers[0].unit.states_axis else (use, first)
             message = (
                 f"{name} stands within {first.layers[0].name} and within {use.layers[0].name}: the last axis of "
-                f"{one.layers[0].name} counts states and that of {other.layers[0].name} does not, so they need different "
-                "entries to be zero"
+                f"{one.layers[0].name} counts states and that of {other.layers[0].name} does not, so other entries are "
+                "zero in each"
             )
             raise MistakeError("E087", use.name.span, message, own)
 

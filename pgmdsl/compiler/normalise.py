@@ -86,12 +86,13 @@ def _diverges(edge: Edge, layers: Mapping[str, Layer]) -> bool:
 
 
 def _connected(edges: Iterable[Edge]) -> list[list[Edge]]:
-    """The edges in groups: those that share a layer, directly or through others, are in one."""
+    """The edges in groups, in order of first edges: those that share a layer, directly or through others, are in one."""
     groups: list[list[Edge]] = []
     for edge in edges:
         near = [group for group in groups if any(set(edge.layers) & set(other.layers) for other in group)]
-        groups = [group for group in groups if group not in near]
-        groups.append([*(other for group in near for other in group), edge])
+        joined = [*(other for group in near for other in group), edge]
+        place = groups.index(near[0]) if near else len(groups)
+        groups = [*groups[:place], joined, *(group for group in groups[place:] if group not in near)]
     return groups
 
 

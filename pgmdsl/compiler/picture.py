@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from pgmdsl.compiler.model import Model
-from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Box, Layout, Link, lay_out, layer_levels, units_text
+from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Box, Layout, Link, Node, lay_out, layer_levels, units_text
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FILL = {"visible": "#cfdcea", "hidden": "#ffffff", "given": "#eeeeee"}
 _INK, _LINE = "#1b2733", "#5b6b7b"
 _FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
+_DOT = 4.5  # the radius of a multiplicative edge's node
 _NAME_SIZE, _UNITS_SIZE, _LABEL_SIZE = 16, 12, 13  # in pixels
 
 
@@ -29,7 +30,12 @@ def model_dot(model: Model) -> str:
     for level in sorted(set(levels.values())):
         same = "; ".join(_quoted(n) for n, k in levels.items() if k == level)
         lines.append(f"  {{ rank = same; {same} }}")
-    for edge in model.edges:
+    for number, edge in enumerate(model.edges):
+        if len(edge.layers) > 2:
+            node = _quoted(f"* {number}")
+            lines.append(f"  {node} [shape = point, width = 0.1, xlabel = {_quoted(edge.weight)}]")
+            lines += [f"  {node} -- {_quoted(name)}" for name in edge.layers]
+            continue
         lower, upper = sorted(edge.layers, key=lambda n: levels[n])
         lines.append(f"  {_quoted(lower)} -- {_quoted(upper)} [label = {_quoted(' ' + edge.weight)}]")
     return "\n".join([*lines, "}", ""])
@@ -47,7 +53,9 @@ def model_svg(model: Model) -> str:
         f'<g stroke="{_LINE}" stroke-width="1.6" fill="none">',
         *(_svg_line(link) for link in layout.links),
         "</g>",
-        *(_svg_label(link) for link in layout.links),
+        *(f'<circle cx="{n.x:g}" cy="{n.y:g}" r="{_DOT}" fill="{_INK}"/>' for n in layout.nodes),
+        *(_svg_label(link) for link in layout.links if link.label),
+        *(_svg_label(node) for node in layout.nodes),
         *(_svg_box(box) for box in layout.boxes),
         "</svg>",
         "",
@@ -87,7 +95,7 @@ def _svg_line(link: Link) -> str:
     return f'<path d="M{x0:g} {y0:g} Q{xc:g} {yc:g} {x1:g} {y1:g}"/>'
 
 
-def _svg_label(link: Link) -> str:
+def _svg_label(link: Link | Node) -> str:
     """The weight's name on a white copy of itself with thick edges, so that the line does not run through it."""
     x, y = link.place
     text = f'x="{x:g}" y="{y + _LABEL_SIZE * 0.35:g}" font-size="{_LABEL_SIZE}" font-style="italic"'
@@ -126,6 +134,11 @@ def _figure(layout: Layout) -> Figure:
     axes.set_axis_off()
     for link in layout.links:
         _draw_link(axes, link)
+        if link.label:
+            _draw_label(axes, link)
+    for node in layout.nodes:
+        axes.plot([node.x], [node.y], "o", color=_INK, markersize=1.5 * _DOT, zorder=2)
+        _draw_label(axes, node)
     for box in layout.boxes:
         _draw_box(axes, box)
     return figure
@@ -134,10 +147,14 @@ def _figure(layout: Layout) -> Figure:
 def _draw_link(axes: Any, link: Link) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
-    from matplotlib.patheffects import withStroke
 
     curve = Curve([link.start, link.control, link.end], [Curve.MOVETO, Curve.CURVE3, Curve.CURVE3])
     axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=_LINE, linewidth=1.2, zorder=1))
+
+
+def _draw_label(axes: Any, link: Link | Node) -> None:
+    from matplotlib.patheffects import withStroke
+
     halo = [withStroke(linewidth=4.5, foreground="#ffffff")]
     x, y = link.place
     style = {"fontsize": _LABEL_SIZE * 0.75, "style": "italic", "color": _INK, "path_effects": halo}

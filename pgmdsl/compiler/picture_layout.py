@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot
+from math import floor, hypot
 from typing import Literal
 
 from pgmdsl.compiler.model import Layer, Model
@@ -15,6 +15,9 @@ _RISE = 112.0  # from a level to the next
 _MARGIN = 20.0
 _SWEEPS = 4
 _CLEAR = 22.0  # between a label's centre and another line
+_LOOP = 64.0  # how far the control point of a loop stands from the corner of its box
+_LOOP_ROOM = 36.0  # what a loop and its label take up beside the box, and above it
+_APART = 56.0  # between a multiplicative edge's node and the next, or a loop
 
 Point = tuple[float, float]
 Curve = tuple[Point, Point, Point]  # start, control point, end
@@ -34,12 +37,26 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """All edges between two layers, as one quadratic curve; the names of their weights, and where these stand."""
+    """A quadratic curve: all edges between two layers, or within one, or a multiplicative edge from node to layer.
+
+    `label` are the names of its weights, and `place` is where they stand; a multiplicative edge has them at its node.
+    """
 
     start: Point
     control: Point
     end: Point
-    layers: tuple[str, str]
+    layers: tuple[str, ...]
+    label: str
+    place: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Where the lines of a multiplicative edge meet, the name of its weight, and where that stands."""
+
+    x: float
+    y: float
+    layers: tuple[str, ...]
     label: str
     place: Point
 
@@ -52,6 +69,7 @@ class Layout:
     height: float
     boxes: tuple[Box, ...]
     links: tuple[Link, ...]
+    nodes: tuple[Node, ...]
 
 
 def units_text(model: Model, layer: Layer) -> str:
@@ -84,8 +102,12 @@ def lay_out(model: Model) -> Layout:
     rows = _ordered_rows(model, levels)
     x = _columns(model, rows, width + _GAP)
     top = max(levels.values())
-    arcs = [_reach(row, e.layers) for row in rows for e in model.edges if set(e.layers) <= set(row)]
-    head = _MARGIN + 34.0 * max((a - 1 for a in arcs), default=0)
+    pairs = [edge.layers for edge in model.edges if len(set(edge.layers)) == 2]
+    arcs = [_reach(row, layers) for row in rows for layers in pairs if set(layers) <= set(row)]
+    loops = {edge.layers[0] for edge in model.edges if edge.lateral}
+    heights = [_half_level(edge.layers, levels) for edge in model.edges if len(edge.layers) > 2]
+    over = max(34.0 * max((a - 1 for a in arcs), default=0), _LOOP_ROOM if loops & set(rows[top]) else 0.0)
+    head = _MARGIN + max(over, _RISE / 2 if top + 0.5 in heights else 0.0)
     left = min(x.values()) - width / 2 - _MARGIN
     boxes = {
         name: Box(
@@ -98,9 +120,12 @@ def lay_out(model: Model) -> Layout:
         )
         for name, layer in model.layers.items()
     }
-    right = max(b.x for b in boxes.values()) + width / 2 + _MARGIN
-    bottom = head + top * _RISE + BOX_HEIGHT + _MARGIN
-    return Layout(right, bottom, tuple(boxes.values()), _links(model, boxes, rows))
+    ends = [b.x + (_LOOP_ROOM if n in loops else 0.0) for n, b in boxes.items()]
+    ground = head + BOX_HEIGHT / 2 + top * _RISE
+    nodes = _nodes(model, boxes, levels, ground)
+    right = max([max(ends) + width / 2, *(node.x + _APART / 2 for node in nodes)]) + _MARGIN
+    links = (*_links(model, boxes, rows), *_spokes(nodes, boxes))
+    return Layout(right, ground + BOX_HEIGHT / 2 + _MARGIN, tuple(boxes.values()), links, nodes)
 
 
 def _text_width(name: str, units: str) -> float:
@@ -153,6 +178,8 @@ def _reach(row: list[str], layers: tuple[str, ...]) -> int:
 def _links(model: Model, boxes: dict[str, Box], rows: list[list[str]]) -> tuple[Link, ...]:
     labels: dict[tuple[str, str], list[str]] = {}
     for edge in model.edges:
+        if len(edge.layers) > 2:
+            continue
         lower, upper = sorted(edge.layers, key=lambda n: (-boxes[n].y, boxes[n].x))
         labels.setdefault((lower, upper), []).append(unicode_name(edge.weight))
     curves = {pair: _curve(boxes[pair[0]], boxes[pair[1]], rows) for pair in labels}
@@ -165,7 +192,13 @@ def _links(model: Model, boxes: dict[str, Box], rows: list[list[str]]) -> tuple[
 
 
 def _curve(a: Box, b: Box, rows: list[list[str]]) -> Curve:
-    """From the top of the lower box to the bottom of the upper; within a level straight, or over the boxes between."""
+    """From the top of the lower box to the bottom of the upper; within a level straight, or over the boxes between.
+
+    A loop goes around the upper right corner of its box.
+    """
+    if a is b:
+        corner = (a.x + a.width / 2, a.y - BOX_HEIGHT / 2)
+        return (corner[0] - 30, corner[1]), (corner[0] + _LOOP, corner[1] - _LOOP), (corner[0], corner[1] + 18)
     if a.y != b.y:
         start, end = (a.x, a.y - BOX_HEIGHT / 2), (b.x, b.y + BOX_HEIGHT / 2)
         return start, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), end
@@ -175,6 +208,44 @@ def _curve(a: Box, b: Box, rows: list[list[str]]) -> Curve:
         return (a.x + a.width / 2, a.y), (middle, a.y), (b.x - b.width / 2, b.y)
     top = a.y - BOX_HEIGHT / 2
     return (a.x, top), (middle, top - 68.0 * (reach - 1)), (b.x, top)
+
+
+def _half_level(layers: tuple[str, ...], levels: dict[str, int]) -> float:
+    """The height of a multiplicative edge's node: between two levels, where no box is."""
+    return floor(sum(levels[n] for n in layers) / len(layers)) + 0.5
+
+
+def _nodes(model: Model, boxes: dict[str, Box], levels: dict[str, int], ground: float) -> tuple[Node, ...]:
+    """The nodes of multiplicative edges: each near the middle of its layers, clear of loops and other nodes."""
+    taken: dict[float, list[float]] = {}  # places along each height
+    for edge in model.edges:
+        if edge.lateral:
+            box = boxes[edge.layers[0]]
+            taken.setdefault(levels[box.layer] + 0.5, []).append(box.x + box.width / 2 + _LOOP_ROOM / 2)
+    found = []
+    for edge in model.edges:
+        if len(edge.layers) > 2:
+            height = _half_level(edge.layers, levels)
+            row = taken.setdefault(height, [])
+            middle = sum(boxes[n].x for n in edge.layers) / len(edge.layers)
+            tries = (middle + sign * step for step in range(0, 10**4, 4) for sign in (1, -1))
+            x = next(t for t in tries if t >= _APART / 2 and all(abs(t - other) >= _APART for other in row))
+            row.append(x)
+            y = ground - height * _RISE
+            found.append(Node(x, y, edge.layers, unicode_name(edge.weight), (x + 18, y - 12)))
+    return tuple(found)
+
+
+def _spokes(nodes: tuple[Node, ...], boxes: dict[str, Box]) -> list[Link]:
+    """The lines from each node to its layers: to the top of those below, to the bottom of those above."""
+    out = []
+    for node in nodes:
+        for name in node.layers:
+            box = boxes[name]
+            end = (box.x, box.y + (-BOX_HEIGHT if box.y > node.y else BOX_HEIGHT) / 2)
+            middle = ((node.x + end[0]) / 2, (node.y + end[1]) / 2)
+            out.append(Link((node.x, node.y), middle, end, (name,), "", middle))
+    return out
 
 
 def _free_place(curve: Curve, taken: list[Point]) -> Point:

@@ -24,7 +24,7 @@ Doubles = NDArray[np.float64]
 Status = Literal["normalises", "unknown", "diverges"]
 
 ROUNDING = 1e-6  # of a direction's curvature: what is nearer to 0 proves nothing
-FAR = 2.0**12  # standard deviations out, where the tail of each unit's energy has long begun
+FAR = 2.0**12  # where the tail of each unit's energy has begun
 DENSE = 600  # units up to which all eigenvalues are computed
 PAIRS = 20  # of the strongest couplings that are tried as directions
 
@@ -104,7 +104,7 @@ def _definite(machine: Machine, watched: Watched, latent: tuple[str, ...]) -> No
     if margin > 0 and _is_definite(np.eye(len(bound)) - bound):
         return Normalisation("normalises", margin, "")
     falls = all(x.quadratic for x in layers) and margin < -ROUNDING
-    falls = falls or any(_falls(machine, latent, u / root) for u in _directions(scaled, direction, half_line))
+    falls = falls or _falls(machine, latent, (coupling + coupling.T) / 2, direction)
     message = _not_definite(machine, watched, latent, margin, falls)
     return Normalisation("diverges" if falls else "unknown", margin, message)
 
@@ -138,30 +138,59 @@ def _is_definite(matrix: Doubles) -> bool:
     return True
 
 
-def _directions(scaled: Doubles, principal: Doubles, half_line: NDArray[np.bool_]) -> Iterator[Doubles]:
-    """Directions in which the energy may fall: the principal one, and pairs of units with the strongest couplings."""
+def _falls(machine: Machine, latent: tuple[str, ...], coupling: Doubles, principal: Doubles) -> bool:
+    """Whether the energy of these layers falls without bound along one of some directions, like -square.
+
+    Args:
+        machine: The model with its parameters.
+        latent: The layers.
+        coupling: C, of all their units.
+        principal: A direction in which couplings are strong.
+    """
+    layers = [machine.artifact.layers[n] for n in latent]
+    half_line = np.concatenate([np.full(x.size, x.lower is not None) for x in layers])
+    upper, lower = (np.concatenate([_tail(machine, n, side) for n in latent]) for side in (1, -1))
+    for signs in _signs(coupling, principal, half_line, upper):
+        curvature = np.where(signs < 0, lower, upper)
+        root = np.sqrt(curvature)
+        among = np.flatnonzero(signs)
+        if not len(among):
+            continue
+        folded = signs[among] / root[among]  # in these coordinates the direction must have no entry below 0
+        _, v = largest_eigenpair(coupling[np.ix_(among, among)] * np.outer(folded, folded))
+        u = np.zeros(len(signs))
+        u[among] = folded * np.maximum(v if v.sum() > 0 else -v, 0)
+        square = float(curvature @ u**2)
+        if square - float(u @ coupling @ u) < -ROUNDING * square:
+            return True
+    return False
+
+
+def _tail(machine: Machine, layer: str, side: int) -> Doubles:
+    """The curvature of each unit's energy far out on one side, (size,)."""
+    size = machine.artifact.layers[layer].size
+    if machine.artifact.layers[layer].lower is not None:
+        return np.asarray(machine.kernels.curvature[layer](machine.p), np.float64)
+    at = []
+    for distance in (0.0, FAR, 2 * FAR):
+        states, energy = np.ascontiguousarray(np.eye(size) * side * distance, machine.dtype), np.zeros(size)
+        machine.kernels.base_energy[layer](machine.p, states, energy)
+        at.append(energy)
+    return np.asarray((at[2] - 2 * at[1] + at[0]) / FAR**2)
+
+
+def _signs(
+    coupling: Doubles, principal: Doubles, half_line: NDArray[np.bool_], curvature: Doubles
+) -> Iterator[Doubles]:
+    """Patterns of signs, 0 for units that stay: of the principal direction, and of the pairs coupled most strongly."""
     for u in (principal, -principal, np.abs(principal)):
-        yield np.where(half_line, np.maximum(u, 0), u)
-    strength = np.where(np.outer(half_line, half_line), scaled, np.abs(scaled))
-    for place in np.argsort(-np.triu(strength), axis=None)[:PAIRS]:
-        i, j = divmod(int(place), len(scaled))
-        u = np.zeros(len(scaled))
-        u[i] = 1 if half_line[i] or not half_line[j] else np.sign(scaled[i, j])
-        u[j] = 1 if half_line[j] else np.sign(scaled[i, j])
-        yield u
-
-
-def _falls(machine: Machine, latent: tuple[str, ...], direction: Doubles) -> bool:
-    """Whether the energy of these layers falls like a square along a direction from 0."""
-    length = float(np.abs(direction).max())
-    if length == 0:
-        return False
-    steps = np.array([0.0, 1.0, 2.0])[:, None] * (FAR / length * direction)
-    s, start = {}, 0
-    for name in latent:
-        size = machine.artifact.layers[name].size
-        s[name] = np.ascontiguousarray(steps[:, start : start + size], machine.dtype)
-        start += size
-    at = machine.score(s, 3, biased=False)
-    scale = float(np.square(steps[1]).sum())
-    return bool(at[2] - 2 * at[1] + at[0] > ROUNDING * scale)
+        yield np.where(half_line, np.sign(np.maximum(u, 0)), np.sign(u))
+    strength = coupling / np.sqrt(np.outer(curvature, curvature))
+    strength = np.triu(np.where(np.outer(half_line, half_line), strength, np.abs(strength)), 1)
+    for place in np.argsort(-strength, axis=None)[:PAIRS]:
+        i, j = divmod(int(place), len(coupling))
+        for sign in (1,) if half_line[i] else (1, -1):
+            signs = np.zeros(len(coupling))
+            signs[i], signs[j] = sign, sign * np.sign(coupling[i, j])
+            if not (half_line[j] and signs[j] < 0):
+                yield signs

@@ -44,6 +44,28 @@ hidden  h : binary[F] bias a
 x -- h : W
 """
 
+GIVEN = """model Given(C = 2, D = 3)
+given   x : binary[C]
+visible v : binary[D] bias b
+x -- v : A
+"""
+LATERAL = """model Lateral(D = 4, F = 3)
+visible v : binary[D] bias b
+hidden  h : binary[F] bias a
+v -- h : W
+v -- v : L
+"""
+WORDS = """model Words(K = 4, F = 3)
+visible words : replicated_softmax[K] bias b
+hidden  h     : binary[F] bias a
+words -- h : W
+"""
+POISSON = """model Counts(D = 4, F = 3)
+visible n : poisson[D] bias c
+hidden  h : binary[F] bias a
+n -- h : W
+"""
+
 # Further wrong checks of each code, beyond the example of its explanation.
 WRONG = {
     "E060-layer": RBM + "check \"t\": p(hh[j] = 1 | v) == 0",
@@ -66,7 +88,8 @@ WRONG = {
     "E066-for": RBM + "check \"t\": p(h[j] = 1 | v) == exp(a[k] for k)",
     "E066-d": RBM + "check \"t\": energy == d(energy, v[i])",
     "E066-condition": RBM + "check \"t\": p(h[j] = 1 | v) == sum(b[i] for i if 3)",
-    "E066-normal": RBM + "check \"t\": p(h[j] = 1 | v) == normal(0, 1)",
+    "E066-normal": RBM + "check \"t\": p(h[j] = 1 | v) == 1 - normal(0, 1)",
+    "E068-not-normal": RBM + "check \"t\": p(h[j] = 1 | v) == normal(0, 1)",
     "E066-value": RBM + "check \"t\": p(h[j] = 1 | v) == (a[j] > 0)",
     "E067-energy": RBM + "check \"t\": p(h[j] = 1 | v) == exp(-energy)",
     "E067-own": RBM + "check \"t\": p(h[j] = 1 | v) == h[j]",
@@ -83,13 +106,34 @@ WRONG = {
     "E069-own": RBM + "check \"t\": p(h[j] = 1 | v, h) == 0",
     "E069-nothing": RBM + "check \"t\": p(h[j] = 1) == 0",
     "E069-label": LABELS.split("check")[0] + "check \"t\": p(y = k) == 0",
-    "E070-joint": RBM + "check \"t\": p(v, h) == 0",
+    "E070-closes": DBM + "check \"t\": Z == sum(exp(sum(v[i] for i)) over v)",
+    "E070-given": GIVEN + "check \"t\": p(x) == 1",
+    "E070-unit": GIVEN + "check \"t\": p(x[c] = 1) == 1/2",
+    "E070-summed": GIVEN + "check \"t\": p(v | x) == sum(exp(-energy) over x)/Z",
+    "E070-unlisted": GIVEN + "check \"t\": p(v) == exp(sum(v[i] for i))/Z",
+    "E069-lateral": LATERAL + "check \"t\": p(v[i] = 1 | h) == 1/2",
+    "E069-twice": RBM + "check \"t\": p(v, h | v) == 1",
+    "E068-joint": RBM + "check \"t\": p(v, h[j]) == 1",
+    "E068-rest": RBM + "check \"t\": p(v | rest) == 1",
+    "E068-counts": WORDS + "check \"t\": p(words[k] | h) == 1",
+    "E068-word": WORDS + "check \"t\": p(word(words) = 1 | h) == 1",
+    "E068-own": POISSON + "check \"t\": p(n[i] | h) == exp(c[i])",
+    "E068-many": POISSON + "check \"t\": p(n[i] = 2 | h) == 1",
+    "E074-counts": RBM + "check \"t\": counts p(v) == exp(-free_energy(v))/Z",
+    "E078-length": WORDS + "check \"t\": gradient(a[j]) == length(words)*data(h[j]) - model(length(words)*h[j])",
+    "E075-number": RBM + "check \"t\": energy == 0 where W = a + 1",
+    "E075-positive": GAUSS + "check \"t\": energy == 0 where sigma_v = 0",
+    "E075-lateral": LATERAL + "check \"t\": energy == 0 where L = 1",
+    "E060-where": RBM + "check \"t\": energy == 0 where V = 0",
+    "E060-where-right": RBM + "check \"t\": energy == 0 where W = V",
+    "E060-over": RBM + "check \"t\": Z == sum(exp(-free_energy(v)) over w)",
     "E073-right": RBM + "check \"t\": energy == Z",
     "E078-outside": RBM + "check \"t\": p(h[j] = 1 | v) == data(v[i])",
     "E078-nested": RBM + "check \"t\": gradient(a[j]) == data(model(h[j]))",
     "E078-energy": RBM + "check \"t\": gradient(a[j]) == energy",
     "E078-d": RBM + "check \"t\": gradient(a[j]) == d(data(energy), a[j])",
-    "E079-over": RBM + "check \"t\": energy == sum(exp(a[j]) over h)",
+    "E079-over": RBM + "check \"t\": mean_field(h[j]) == sum(h[j]*exp(-energy) over h)",
+    "E066-over": RBM + "check \"t\": Z == prod(exp(-free_energy(v)) over v)",
     "E079-p": RBM + "check \"t\": mean(h[j] | v) == p(h[j] = 1 | v)",
     "W060-condition": RBM + "check \"t\": p(h[j] = 1 | v) == sum(b[i] for i if i != j)",
     "many": DBM
@@ -247,8 +291,10 @@ def test_the_mean_and_the_deviation_are_compared() -> None:
 
 
 def test_agreeing_is_not_proved() -> None:
-    one = verdict(RBM, "p(h[j] = 1 | v) == sigmoid(a[j] + sum(W[i,j] if v[i] > 0 else 0 for i))")
+    one = verdict(RBM, "p(h[j] = 1 | v) == sigmoid(a[j] + sum(abs(W[i,j])*v[i] if W[i,j] > 0 else W[i,j]*v[i] for i))")
     assert (one.status, one.points, one.passed) == ("agrees", 6, True)
+    proved = verdict(RBM, "p(h[j] = 1 | v) == sigmoid(a[j] + sum(W[i,j] if v[i] > 0 else 0 for i))")
+    assert proved.status == "proved"
     sums = "sum(a[j]*h[j] for j) - sum(W[i,j]*v[i]*h[j] for i, j)"
     two = verdict(RBM, f"energy == -sum(log(exp(b[i])/exp(-b[i]))*v[i]/2 for i) - {sums}")
     assert two.status == "proved"

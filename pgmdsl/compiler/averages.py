@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import product
-from math import ceil, exp, log10, prod
+from math import ceil, exp, log10
 
 from pgmdsl.compiler.arithmetic import Floats, Value
-from pgmdsl.compiler.derive import derive_conditional, derive_energy
+from pgmdsl.compiler.derive import derive_free_energy
 from pgmdsl.compiler.energy import Fields
 from pgmdsl.compiler.model import Layer, Model
-from pgmdsl.compiler.numeric import Average, Function, Indices, Point, compiled, difference_depth
+from pgmdsl.compiler.nodes import MOST_NODES, Loose, is_loose
+from pgmdsl.compiler.numeric import Average, Function, Indices, Point, States, compiled, difference_depth
 from pgmdsl.compiler.refute import MOST_COST, Entries, Trial, array_shapes, fits, small_sizes
-from pgmdsl.compiler.units import Finite, OneHot, Real
+from pgmdsl.compiler.states import number_of_states, point_of, states_of_layer
+from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.syntax import Binary, Call, Expression, Index, Negate, Number
 from pgmdsl.grammar.walk import children
 
 POINTS = 4
 MOST_STATES = 2_000
 CASES = 6  # of the data
+MOST_WORDS = 2  # of a document
 
-States = Mapping[tuple[str, tuple[int, ...]], float]
 Case = tuple[float, Point]  # a weight, and a point with all states
+
+
+def are_coupled(model: Model) -> bool:
+    """Whether two units that have states without end depend on each other, so that averages are not taken."""
+    loose = {name for name, layer in model.layers.items() if is_loose(layer) and layer.role != "given"}
+    return any(sum(name in loose for name in edge.layers) > 1 for edge in model.edges)
 
 
 def average_trials(fields: Fields, sides: Sequence[Expression]) -> Iterator[Trial]:
     """Random points at which averages can be taken, the model being small enough; none if it cannot be made so.
 
-    `sides` are the formulas to be evaluated: how they hold real states decides on the quadrature.
+    `sides` are the formulas to be evaluated: how they hold states of Gaussian units decides on the quadrature.
     """
     model = fields.symbols.model
-    real = frozenset(layer.name for layer in model.layers.values() if isinstance(layer.unit.support, Real))
+    loose = [Loose(fields, layer) for layer in model.layers.values() if is_loose(layer) and layer.role != "given"]
+    gaussian = frozenset(unit.layer.name for unit in loose if unit.deviation is not None)
     arithmetic = Floats(max(map(difference_depth, sides)), 1e-6)
-    degrees = [degree(side, real) for side in sides]
+    degrees = [degree(side, gaussian) for side in sides]
     rules = [_exact_nodes(degrees)] * POINTS if None not in degrees else [(20, 30)] * POINTS + [(60, 90)]
     for number, rule in enumerate(rules):
-        sizes = _sizes(model, number, max(rule))
+        most = max(rule) if len(gaussian) == len(loose) else MOST_NODES
+        sizes = _sizes(model, number, most)
         if sizes is None:
             continue
         shapes = array_shapes(model, sizes)
-        entries = Entries(model, shapes, number, (), float, spread=0.6)
-        base = Point(sizes, shapes, entries)
-        points = [replace(base, average=Averages(fields, base, number, nodes, arithmetic)) for nodes in rule]
+        base = point_of(model, sizes, shapes, Entries(model, sizes, shapes, number, (), float, spread=0.6))
+        points = [replace(base, average=Averages(fields, loose, base, number, n, arithmetic)) for n in rule]
         yield Trial(points[0], arithmetic, MOST_COST // MOST_STATES * 10, points[1] if len(points) == 2 else None)
 
 
 def degree(node: Expression, real: frozenset[str]) -> int | None:
-    """A bound on the degree of a formula in the states of real units; None where it is no polynomial in them."""
+    """A bound on the degree of a formula in the states of these units; None where it is no polynomial in them."""
     inner = [degree(child, real) for child in children(node)]
     degrees = [d for d in inner if d is not None]
     if len(degrees) < len(inner):
@@ -85,36 +95,38 @@ def _sizes(model: Model, number: int, nodes: int) -> dict[str, int] | None:
 
 
 def states_of(model: Model, sizes: Mapping[str, int], nodes: int) -> int:
-    """The number of joint states, with this many nodes for each real unit."""
-    total = 1
+    """The number of joint states, with this many nodes for each unit that has states without end."""
+    total = CASES if _is_by_case(model) else 1
+    shapes = array_shapes(model, sizes)
     for layer in model.layers.values():
-        shape = array_shapes(model, sizes)[layer.name]
-        match layer.unit.support:
-            case Finite(values):
-                total *= len(values) ** prod(shape)
-            case OneHot():
-                total *= shape[-1] ** prod(shape[:-1])
-            case Real():
-                total *= nodes ** prod(shape)
+        if layer.role != "given":
+            total *= number_of_states(layer, shapes[layer.name], sizes, MOST_WORDS, nodes)
     return total
+
+
+def _is_by_case(model: Model) -> bool:
+    """Whether the model's averages are per case: it has given layers, or documents, whose lengths are not modelled."""
+    return any(layer.role == "given" or isinstance(layer.unit.support, Counts) for layer in model.layers.values())
 
 
 class Averages:
     """Averages over the states of a small model at a point.
 
-    `model` averages over all states by exp(-energy); `data` over a few random visible states, hidden ones by
-    exp(-energy). Given the discrete layers, real units are independent and normal (no edge joins two of them).
+    `data` averages over a few random visible states, hidden ones by exp(-energy). `model` averages over all states by
+    exp(-energy), given each case's given layers and lengths of documents where there are any.
     """
 
-    def __init__(self, fields: Fields, point: Point, number: int, nodes: int, arithmetic: Floats) -> None:
-        """`point` has the parameters; `number` chooses the data; `nodes` are those of each real unit's quadrature."""
+    def __init__(
+        self, fields: Fields, loose: Sequence[Loose], point: Point, number: int, nodes: int, arithmetic: Floats
+    ) -> None:
+        """`point` has the parameters; `number` chooses the data; `nodes` are those of a Gaussian unit's quadrature."""
         self.fields = fields
         self.model = fields.symbols.model
+        self.loose = loose
         self.point = point
         self.number = number
         self.arithmetic = arithmetic
-        self.nodes = _quadrature(nodes)
-        self.energy = compiled(derive_energy(fields.symbols), Floats())
+        self.nodes = nodes
 
     def __call__(self, kind: str, body: Function, point: Point, indices: Indices) -> float:
         """The average of the body. (The point is the one given at the start: no parameter is moved around averages.)"""
@@ -133,98 +145,88 @@ class Averages:
     @cached_property
     def model_cases(self) -> list[Case]:
         """All states, with their probabilities."""
-        return self._cases({})
+        if not _is_by_case(self.model):
+            return self._cases({}, {})
+        given = [layer for layer in self.model.layers.values() if layer.role == "given"]
+        cases: list[Case] = []
+        for k in range(CASES):
+            lengths = {n: self._length(k) for n, x in self.model.layers.items() if isinstance(x.unit.support, Counts)}
+            cases += [(_share(k) * weight, case) for weight, case in self._cases(self._drawn(given, k), lengths)]
+        return cases
 
     @cached_property
     def data_cases(self) -> list[Case]:
         """A few visible states, each with all hidden states; weights sum to 1."""
-        visible = [layer for layer in self.model.layers.values() if layer.role == "visible"]
+        seen = [layer for layer in self.model.layers.values() if layer.role != "hidden"]
         cases: list[Case] = []
         for k in range(CASES):
-            draw = Entries(self.model, self.point.shapes, 1000 * (self.number + 1) + k, (), float)
-            fixed = {(layer.name, at): draw(layer.name, at) for layer in visible for at in self._units(layer)}
-            share = 2 * (k + 1) / (CASES * (CASES + 1))
-            cases += [(share * weight, case) for weight, case in self._cases(fixed)]
+            cases += [(_share(k) * weight, case) for weight, case in self._cases(self._drawn(seen, k), {})]
         return cases
 
-    def _cases(self, fixed: States) -> list[Case]:
+    def _length(self, k: int) -> int:
+        """The length of the documents of case k of the data."""
+        return 1 + k % MOST_WORDS
+
+    def _drawn(self, layers: Sequence[Layer], k: int) -> States:
+        """The states of these layers in case k of the data."""
+        shapes = self.point.shapes
+        draw = Entries(self.model, self.point.sizes, shapes, 1000 * (self.number + 1) + k, (), float)
+        states: dict[tuple[str, tuple[int, ...]], float] = {}
+        for layer in layers:
+            if isinstance(layer.unit.support, Counts):
+                rng = random.Random(f"{self.number} {k} {layer.name}")
+                words = [rng.randrange(shapes[layer.name][-1]) for _ in range(self._length(k))]
+                states |= {(layer.name, at): float(words.count(at[-1])) for at in self._units(layer)}
+            else:
+                states |= {(layer.name, at): draw(layer.name, at) for at in self._units(layer)}
+        return states
+
+    def _cases(self, fixed: States, lengths: Mapping[str, int]) -> list[Case]:
         """All states of the layers that are not fixed, with their probabilities given those that are."""
-        free = [layer for layer in self.model.layers.values() if (layer.name, self._units(layer)[0]) not in fixed]
-        real = [layer for layer in free if isinstance(layer.unit.support, Real)]
-        discrete = [list(self._states(layer)) for layer in free if layer not in real]
+        known = {name for name, _ in fixed}
+        free = [layer for layer in self.model.layers.values() if layer.name not in known]
+        loose = [unit for unit in self.loose if unit.layer.name not in known]
+        ends = [layer for layer in free if not is_loose(layer)]
+        listed = [name for name in self.model.layers if name in known or self.model.layers[name] in ends]
+        energy = compiled(derive_free_energy(self.fields, listed), Floats())
+        sizes, shapes = self.point.sizes, self.point.shapes
+        discrete = [list(states_of_layer(x, shapes[x.name], sizes, lengths.get(x.name, 0))) for x in ends]
         found: list[tuple[float, Point]] = []
         for parts in product(*discrete):
             states = dict(fixed)
             for part in parts:
                 states.update(part)
-            found += self._with_real(real, states)
+            at = self.point.at(states)
+            found.append((energy(at, {}), at))
         lowest = min(energy for energy, _ in found)
         weights = [exp(lowest - energy) for energy, _ in found]
         total = sum(weights)
-        return [(weight / total, case) for weight, (_, case) in zip(weights, found, strict=True)]
+        return [
+            (weight / total * share, case)
+            for weight, (_, at) in zip(weights, found, strict=True)
+            for share, case in self._with_loose(loose, at)
+        ]
 
-    def _with_real(self, real: list[Layer], states: States) -> list[tuple[float, Point]]:
-        """Minus the log weight of each node of the quadrature of the real units, given all other states."""
-        known = self._at(states)
-        normals = [n for layer in real for n in self._normals(layer, known)]
-        centre = self._at({**states, **{unit: mean for unit, mean, _ in normals}})
-        energy = self.energy(centre, {})
-        found = []
-        for nodes in product(self.nodes, repeat=len(normals)):
-            values = {unit: mean + sd * x for (unit, mean, sd), (x, _) in zip(normals, nodes, strict=True)}
-            found.append((energy + sum(cost for _, cost in nodes), self._at({**states, **values})))
-        return found
-
-    def _normals(self, layer: Layer, known: Point) -> list[tuple[tuple[str, tuple[int, ...]], float, float]]:
-        """Every unit of a real layer with its mean and standard deviation given the discrete layers."""
-        found = derive_conditional(self.fields, layer.name, self.model.neighbours(layer.name))
-        assert found.deviation is not None, "real units have a standard deviation"
-        mean, deviation = compiled(found.mean, Floats()), compiled(found.deviation, Floats())
-        out = []
-        for at in self._units(layer):
-            indices = dict(zip(found.indices, at, strict=True))
-            out.append(((layer.name, at), mean(known, indices), deviation(known, indices)))
-        return out
-
-    def _at(self, states: States) -> Point:
-        base = self.point.entry
-
-        def entry(name: str, at: tuple[int, ...]) -> float:
-            value = states.get((name, at))
-            return float(base(name, at)) if value is None else value
-
-        return replace(self.point, entry=entry)
+    def _with_loose(self, loose: Sequence[Loose], at: Point) -> list[Case]:
+        """The nodes of all units that have states without end, which are independent given the others."""
+        units = [
+            ((x.layer.name, place), x.nodes(at, place, self.nodes)) for x in loose for place in self._units(x.layer)
+        ]
+        cases = [(1.0, at)] if not units else []
+        for nodes in product(*(own for _, own in units)) if units else ():
+            share = 1.0
+            for _, weight in nodes:
+                share *= weight
+            cases.append((share, at.at({unit: x for (unit, _), (x, _) in zip(units, nodes, strict=True)})))
+        return cases
 
     def _units(self, layer: Layer) -> list[tuple[int, ...]]:
         return list(product(*(range(n) for n in self.point.shapes[layer.name])))
 
-    def _states(self, layer: Layer) -> Iterator[States]:
-        """Every joint state of a discrete layer."""
-        shape = self.point.shapes[layer.name]
-        match layer.unit.support:
-            case Finite(values):
-                units = self._units(layer)
-                for state in product(map(float, values), repeat=len(units)):
-                    yield {(layer.name, at): x for at, x in zip(units, state, strict=True)}
-            case OneHot():
-                sites = list(product(*(range(n) for n in shape[:-1])))
-                for chosen in product(range(shape[-1]), repeat=len(sites)):
-                    yield {
-                        (layer.name, (*site, k)): float(k == own)
-                        for site, own in zip(sites, chosen, strict=True)
-                        for k in range(shape[-1])
-                    }
-            case Real():
-                raise AssertionError("real layers are integrated")
 
-
-def _quadrature(count: int) -> list[tuple[float, float]]:
-    """The nodes of Gauss-Hermite quadrature for a standard normal, each with minus the log of its weight."""
-    from numpy import log
-    from numpy.polynomial.hermite_e import hermegauss
-
-    nodes, weights = hermegauss(count)
-    return [(float(x), -float(log(w))) for x, w in zip(nodes, weights, strict=True)]
+def _share(k: int) -> float:
+    """The weight of case k of the data."""
+    return 2 * (k + 1) / (CASES * (CASES + 1))
 
 
 def sampled_average(model: Model, point: Point, number: int, exact: Callable[[float], Value]) -> Average:
@@ -236,7 +238,7 @@ def sampled_average(model: Model, point: Point, number: int, exact: Callable[[fl
 
     def average(kind: str, body: Function, point: Point, indices: Indices) -> Value:
         start = first if kind == "data" else first + 2
-        draws = [Entries(model, shapes, start + k, (), exact) for k in (0, 1)]
+        draws = [Entries(model, point.sizes, shapes, start + k, (), exact) for k in (0, 1)]
 
         def entry(draw: Entries, name: str, place: tuple[int, ...]) -> Value:
             return draw(name, place) if name in model.layers else point.entry(name, place)

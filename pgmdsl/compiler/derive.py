@@ -27,7 +27,7 @@ from pgmdsl.compiler.expressions import (
 from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.normal_product import add, scale, subtract
 from pgmdsl.compiler.normal_read import Reader
-from pgmdsl.compiler.normal_terms import NoProofError, Poly
+from pgmdsl.compiler.normal_terms import Delta, NoProofError, Poly
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real
 from pgmdsl.grammar.diagnostics import Error
@@ -255,11 +255,16 @@ def _mean_field(name: str, conditional: Conditional) -> Equation:
 
 
 def gradient_of(symbols: Symbols, parameter: Parameter) -> Expression:
-    """`data(s) - model(s)`, with s the derivative of minus the energy by one entry of the parameter."""
+    """`data(s) - model(s)`, with s the derivative of minus the energy by one entry of the parameter.
+
+    That of a lateral weight is by an entry off the diagonal.
+    """
     reader = symbols.reader()
     letters = symbols.parameter_letters(parameter)
     energy = reader.read(derive_energy(symbols))
     slope = scale(reader.algebra.derivative(energy, parameter.name, letters), -1)
+    if parameter.symmetric:
+        slope = {m: c for m, c in slope.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
     body = symbols.writer().write_factored(reader.algebra, slope)
     return Binary("-", call("data", body), call("model", body))
 

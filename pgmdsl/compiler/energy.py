@@ -18,7 +18,8 @@ from pgmdsl.compiler.expressions import (
     total,
 )
 from pgmdsl.compiler.model import Edge, Layer
-from pgmdsl.compiler.normal import Algebra, mentions
+from pgmdsl.compiler.normal import Algebra
+from pgmdsl.compiler.normal_atoms import mentions
 from pgmdsl.compiler.normal_product import UNIT, add, number, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Poly, Ref

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pgmdsl.compiler.model import Layer, Model, Size
-from pgmdsl.compiler.units import Finite, OneHot
+from pgmdsl.compiler.units import Counts, Finite, OneHot, Real
 from pgmdsl.grammar.diagnostics import suggest
 from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.syntax import Call, Compare, Expression, Index, Name, Negate, Number
@@ -15,7 +15,11 @@ from pgmdsl.grammar.walk import walk
 
 @dataclass(frozen=True, slots=True)
 class Probability:
-    """`p(h[j] = 1 | v, h2)`: `indices` with the state's last for a softmax; `value` of a finite unit, else None."""
+    """`p(h[j] = 1 | v, h2)`, `p(v[i] | h)`, `p(y = k | h)`, `p(word(words) = k | h)`: the conditional of one unit.
+
+    `value` is the state that a finite unit is said to be in; without it the state is the unit's own, or that of a site
+    or word which the last of `indices` names.
+    """
 
     layer: str
     indices: tuple[str, ...]
@@ -55,7 +59,21 @@ class Formula:
     expression: Expression
 
 
-Form = Probability | Mean | MeanField | Gradient | Formula
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """`p(v)`, `p(v, h)`, `p(h | v)`: whole layers; `counts` where documents are told by their counts alone."""
+
+    layers: tuple[str, ...]
+    given: tuple[str, ...]
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """`Z`."""
+
+
+Form = Probability | Mean | MeanField | Gradient | Formula | Joint | Partition
 
 
 class FormError(Exception):
@@ -69,11 +87,10 @@ class FormError(Exception):
 
 NOT_BUILT = {
     **dict.fromkeys(
-        ("q", "up", "expect", "entropy", "kl", "wake", "sleep", "bound"), ("E071", "recognition and bounds")
+        ("q", "up", "expect", "entropy", "kl", "wake", "sleep", "bound"), ("E071", "recognition and bounds are")
     ),
-    **dict.fromkeys(("Z", "log_joint"), ("E073", "the partition function and what holds it")),
-    **dict.fromkeys(("counts p", "word", "length"), ("E074", "documents and counts")),
-    **dict.fromkeys(("poisson", "categorical"), ("E079", "this distribution on a right side")),
+    "log_joint": ("E073", "the joint of directed layers is"),
+    "categorical": ("E079", "this distribution on a right side is"),
 }
 """Forms of the language that are not built yet: their code, and what they are called."""
 
@@ -82,7 +99,7 @@ def verify_built(name: str, span: Span) -> None:
     """Raise `FormError` for a form of the language that is not built yet."""
     if name in NOT_BUILT:
         code, what = NOT_BUILT[name]
-        raise FormError(code, span, f"{name}: {what} are not built yet in checks", "leave this check out")
+        raise FormError(code, span, f"{name}: {what} not built yet in checks", "leave this check out")
 
 
 def read_form(model: Model, left: Expression) -> Form:
@@ -94,20 +111,22 @@ def read_form(model: Model, left: Expression) -> Form:
             return Formula(left)
         case Name(name) | Call(name) if name in NOT_BUILT:
             verify_built(name, left.span)
-        case Call("p", (event,), given=given):
+        case Name("Z"):
+            return Partition()
+        case Call("p", (Compare() | Index() as event,), given=given):
             return _probability(model, left, event, _given(model, given))
-        case Call("p"):
-            raise _joint(left)
+        case Call("p" | "counts p" as function, items, given=given):
+            return _joint(model, left, items, _given(model, given), function == "counts p")
         case Call("mean", (Index() as unit,), given=given):
             layer, indices = _unit(model, unit)
-            return _not_own(layer, left, Mean(layer.name, indices, _given(model, given)))
+            return _not_own(model, left, Mean(layer.name, indices, _given(model, given)))
         case Call("mean_field", (Index() as unit,), given=None):
             layer, indices = _unit(model, unit)
             if layer.role != "hidden":
                 raise FormError(
                     "E068",
                     unit.span,
-                    f"{layer.name} is visible: it is clamped in mean field",
+                    f"{layer.name} is {layer.role}: it is clamped in mean field",
                     "name a hidden layer's unit",
                 )
             return MeanField(layer.name, indices)
@@ -125,37 +144,42 @@ def read_form(model: Model, left: Expression) -> Form:
 
 def _probability(model: Model, call: Call, event: Expression, given: tuple[str, ...]) -> Form:
     value: Expression | None = None
+    found: Fraction | None = None
     match event:
+        case Compare("=", Call("word", (Name() as document,), given=None, generator=None), state):
+            return _not_own(model, call, _word(model, document, state, given))
         case Compare("=", Index() | Name() as unit, state):
             value = state
         case Index() as unit:
             pass
-        case Name(name) if name in model.layers:
-            raise _joint(call)
         case _:
             raise FormError("E068", event.span, "this is not the state of one unit", "for example p(h[j] = 1 | v)")
     layer = _layer(model, unit.name, unit.span)
-    found: Fraction | None
+    name = layer.unit.name
     match layer.unit.support:
         case OneHot():
-            return _not_own(layer, call, _site(layer, unit, value, given))
-        case Finite(values):
-            choices = " or ".join(f"{layer.name}[...] = {v}" for v in reversed(values))
-            if value is None or not isinstance(unit, Index):
-                raise FormError(
-                    "E068", event.span, f"say in which state the {layer.unit.name} unit is", f"write {choices}"
-                )
+            return _not_own(model, call, _site(layer, unit, value, given))
+        case Counts():
+            help = f"write p(word({layer.name}) = k | ...), or counts p({layer.name}) for all of them"
+            raise FormError("E068", unit.span, f"the counts in {layer.name} are no units of their own", help)
+        case Finite(values) if value is not None:
             found = _number(value)
             if found not in values:
-                message = f"a {layer.unit.name} unit is never in this state"
-                raise FormError("E068", value.span, message, f"write {choices}")
+                message = f"a {name} unit is never in this state"
+                raise FormError("E068", value.span, message, f"write {choices(layer)}")
         case _:
-            found = None  # a density
             if value is not None:
-                help = f"write p({layer.name}[...] | ...) == normal(mean, sd)"
-                raise FormError("E068", event.span, f"a {layer.unit.name} unit has a density, not a probability", help)
+                what = "has a density, not a probability" if isinstance(layer.unit.support, Real) else "has many states"
+                help = f"write p({layer.name}[...] | ...) == ..., in which {layer.name}[...] is the unit's own state"
+                raise FormError("E068", event.span, f"a {name} unit {what}", help)
     _, indices = _unit(model, unit)
-    return _not_own(layer, call, Probability(layer.name, indices, found, given))
+    return _not_own(model, call, Probability(layer.name, indices, found, given))
+
+
+def choices(layer: Layer) -> str:
+    """The events of a finite unit: `h[...] = 1 or h[...] = 0`."""
+    values = layer.unit.support.values if isinstance(layer.unit.support, Finite) else ()
+    return " or ".join(f"{layer.name}[...] = {value}" for value in reversed(values))
 
 
 def _site(layer: Layer, unit: Index | Name, value: Expression | None, given: tuple[str, ...]) -> Probability:
@@ -166,6 +190,43 @@ def _site(layer: Layer, unit: Index | Name, value: Expression | None, given: tup
         message = f"the event of a softmax layer names a site of {layer.name} and an index for its state"
         raise FormError("E068", unit.span, message, f"write {site} = k")
     return Probability(layer.name, _names((*entries, value)), None, given)
+
+
+def _word(model: Model, document: Name, value: Expression, given: tuple[str, ...]) -> Probability:
+    """One word of a document: `word(words) = k`."""
+    layer = count_layer(model, "word", document)
+    if not isinstance(value, Name):
+        raise FormError("E068", value.span, "an index names the word", f"write word({layer.name}) = k")
+    return Probability(layer.name, (value.name,), None, given)
+
+
+def count_layer(model: Model, function: str, document: Name) -> Layer:
+    """The layer that `word(...)` or `length(...)` speaks of. Raises `FormError` unless it is a count layer."""
+    layer = _layer(model, document.name, document.span)
+    if not isinstance(layer.unit.support, Counts):
+        message = f"{function}(...) is of a count layer, and {layer.name} is a {layer.unit.name} layer"
+        raise FormError("E074", document.span, message, "count layers are those of replicated_softmax")
+    return layer
+
+
+def _joint(model: Model, call: Call, items: tuple[Expression, ...], given: tuple[str, ...], counts: bool) -> Joint:
+    """Whole layers: `p(v, h)`, `p(h | v)`, `counts p(words)`."""
+    names: list[str] = []
+    for item in items:
+        if not isinstance(item, Name):
+            help = "for example p(h[j] = 1 | v), or p(v, h)"
+            raise FormError("E068", item.span, "p(...) is of one unit, or of whole layers", help)
+        layer = _layer(model, item.name, item.span)
+        if layer.role == "given":
+            raise FormError("E070", item.span, f"{item.name} is given, and has no distribution", "list it after |")
+        if item.name in (*names, *given):
+            raise FormError("E069", item.span, f"{item.name} stands twice in p(...)", "leave one out")
+        names.append(item.name)
+    if "rest" in given:
+        raise FormError("E068", call.span, "rest is of one unit, and these are whole layers", "list the layers")
+    if counts and not any(isinstance(model.layers[name].unit.support, Counts) for name in names):
+        raise FormError("E074", call.span, "counts p(...) is of documents, and none is listed", "write p(...)")
+    return Joint(tuple(names), given, counts)
 
 
 def _gradient(model: Model, parameter: Index) -> Gradient:
@@ -195,9 +256,11 @@ def _given(model: Model, given: tuple[Expression, ...] | None) -> tuple[str, ...
     return tuple(names)
 
 
-def _not_own(layer: Layer, call: Expression, form: Probability | Mean) -> Probability | Mean:
-    if layer.name in form.given:
-        message = f"{layer.name} stands on both sides of the bar"
+def _not_own(model: Model, call: Expression, form: Probability | Mean) -> Probability | Mean:
+    if model.layers[form.layer].role == "given":
+        raise FormError("E070", call.span, f"{form.layer} is given, and has no distribution", "list it after |")
+    if form.layer in form.given:
+        message = f"{form.layer} stands on both sides of the bar"
         raise FormError("E069", call.span, message, "for its other units too, write rest")
     return form
 
@@ -256,15 +319,6 @@ def _number(node: Expression) -> Fraction | None:
             return -number.value
         case _:
             return None
-
-
-def _joint(call: Expression) -> FormError:
-    return FormError(
-        "E070",
-        call.span,
-        "probabilities of whole layers are not built yet in checks",
-        "write the probability of one unit, for example p(h[j] = 1 | v), or free_energy(v) for -log p(v) - log Z",
-    )
 
 
 def mentions_energy(expression: Expression) -> bool:

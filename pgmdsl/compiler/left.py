@@ -1,12 +1,13 @@
-"""The left side of a check as a formula: what the model's derivation says it is, in the check's own indices."""
+"""The two sides of a check as formulas: what the model's derivation says the left is, in the check's own indices."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+from dataclasses import dataclass
 
 from pgmdsl.compiler.derivation import Conditional
 from pgmdsl.compiler.derive import (
     conditional_of,
+    density,
     derive_conditional,
     derive_energy,
     derive_free_energy,
@@ -14,35 +15,47 @@ from pgmdsl.compiler.derive import (
     marginal_terms,
 )
 from pgmdsl.compiler.energy import Fields
-from pgmdsl.compiler.expressions import Term, bound_names, renamed, split_sum, total
-from pgmdsl.compiler.forms import Form, Formula, Gradient, Mean, MeanField, Probability
+from pgmdsl.compiler.expressions import Term, bound_names, call, entry, renamed, signed_constant, split_sum, total
+from pgmdsl.compiler.forms import Form, Formula, Gradient, Joint, Mean, MeanField, Partition, Probability
+from pgmdsl.compiler.joint import joint_sides
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.units import Finite
-from pgmdsl.grammar.syntax import Call, Expression, Name, Negate
+from pgmdsl.grammar.syntax import Binary, Call, Expression, Name, Negate, Number
+
+TWO = Number("2")
 
 
-def left_sides(fields: Fields, form: Form) -> tuple[Expression, ...]:
-    """The formulas that a check's left side stands for: one, or mean and standard deviation of a real unit."""
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is to be equal: the left side in one or several ways to write it, and the right side.
+
+    `part` says which part of a check this is: the mean or the standard deviation of a normal distribution.
+    """
+
+    lefts: tuple[Expression, ...]
+    right: Expression
+    part: str = ""
+
+
+def sides_of(fields: Fields, form: Form, right: Expression) -> tuple[Sides, ...]:
+    """The formulas that a check's two sides stand for: one pair, or one for each parameter of a distribution."""
     symbols = fields.symbols
+    lefts: tuple[Expression, ...]
     match form:
         case Formula(expression):
-            return (expanded(fields, expression),)
+            lefts = (expanded(fields, expression),)
+        case Joint() | Partition():
+            lefts = tuple(expanded(fields, left) for left in joint_sides(fields, form, right))
         case Gradient(name, indices):
             parameter = symbols.model.parameters[name]
-            return (
-                _in_indices(fields, gradient_of(symbols, parameter), symbols.parameter_letters(parameter), indices),
-            )
-        case MeanField(name, indices):
-            found = derive_conditional(fields, name, symbols.model.neighbours(name))
-            return (_in_indices(fields, found.mean, symbols.letters[name], indices),)
-        case Mean(name, indices):
-            found = derive_conditional(fields, name, symbols.model.neighbours(name))
-            return (_in_indices(fields, found.mean, symbols.letters[name], indices),)
-        case Probability(name, indices, value, given):
-            support = symbols.model.layers[name].unit.support
-            values = support.values if isinstance(support, Finite) else ()
-            sides = _probability(_conditional(fields, name, given), values, value)
-            return tuple(_in_indices(fields, side, symbols.letters[name], indices) for side in sides)
+            found = gradient_of(symbols, parameter)
+            lefts = (_in_indices(fields, found, symbols.parameter_letters(parameter), indices),)
+        case MeanField(name, indices) | Mean(name, indices):
+            mean = derive_conditional(fields, name, symbols.model.neighbours(name)).mean
+            lefts = (_in_indices(fields, mean, symbols.letters[name], indices),)
+        case Probability():
+            return _probability(fields, form, right)
+    return (Sides(lefts, expanded(fields, right)),)
 
 
 def expanded(fields: Fields, expression: Expression) -> Expression:
@@ -80,15 +93,44 @@ def _conditional(fields: Fields, name: str, given: tuple[str, ...]) -> Condition
     return conditional_of(fields.symbols, name, given, field_at)
 
 
-def _probability(found: Conditional, values: tuple[Fraction, ...], value: Fraction | None) -> tuple[Expression, ...]:
-    """The right side that a conditional has for a value of its unit."""
-    match found.equation.right:
+def _probability(fields: Fields, form: Probability, right: Expression) -> tuple[Sides, ...]:
+    """The conditional of a unit, and a formula or a distribution."""
+    symbols = fields.symbols
+    layer = symbols.model.layers[form.layer]
+    letters = symbols.letters[form.layer]
+    found = _conditional(fields, form.layer, form.given)
+
+    def sides(left: Expression, other: Expression, part: str = "") -> Sides:
+        return Sides((_in_indices(fields, left, letters, form.indices),), expanded(fields, other), part)
+
+    match found.equation.right, right:
+        case Call("normal", (mean, deviation)), Call("normal", (other, another)):
+            return sides(mean, other, "in the mean, "), sides(deviation, another, "in the standard deviation, ")
+        case Call("poisson", (rate,)), Call("poisson", (other,)):
+            return (sides(rate, other, "in the rate, "),)
+        case Call("sigmoid", (odds,)) as upper, _ if form.value is not None and isinstance(layer.unit.support, Finite):
+            chosen = form.value == layer.unit.support.values[-1]
+            return (sides(upper if chosen else call("sigmoid", Negate(odds)), right),)
+        case whole, _ if layer.unit.states_axis:
+            return (sides(whole, right),)
+    own = entry(form.layer, letters)
+    state = own if form.value is None else signed_constant(form.value)
+    left = density(symbols, layer, found.field, found.log_partition, state)
+    return (sides(left, _distribution(right, entry(form.layer, form.indices))),)
+
+
+def _distribution(right: Expression, state: Expression) -> Expression:
+    """The probability (density) of a state by a distribution's name; any other formula as it is."""
+    match right:
         case Call("normal", (mean, deviation)):
-            return mean, deviation
-        case Call("sigmoid", (argument,)) as upper:
-            return (upper,) if value == values[-1] else (Call("sigmoid", (Negate(argument),)),)
-        case right:
-            return (right,)
+            distance = Binary("/", Binary("-", state, mean), deviation)
+            bell = call("exp", Negate(Binary("/", Binary("^", distance, TWO), TWO)))
+            return Binary("/", bell, Binary("*", call("sqrt", Binary("*", TWO, Name("pi"))), deviation))
+        case Call("poisson", (rate,)):
+            weight = call("exp", Binary("-", Binary("*", state, call("log", rate)), rate))
+            return Binary("/", weight, call("factorial", state))
+        case _:
+            return right
 
 
 def _in_indices(fields: Fields, formula: Expression, letters: tuple[str, ...], indices: tuple[str, ...]) -> Expression:

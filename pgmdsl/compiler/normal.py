@@ -14,40 +14,36 @@ is raised for what the normal form cannot hold, and for more work than allowed. 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
-from math import gcd, lcm
+from math import prod
 from typing import assert_never
 
+from pgmdsl.compiler.normal_atoms import common, log_atom, mentions, primes
+from pgmdsl.compiler.normal_content import Contents
 from pgmdsl.compiler.normal_labels import closed
-from pgmdsl.compiler.normal_laws import Laws
+from pgmdsl.compiler.normal_laws import basis, over_states, states_of
 from pgmdsl.compiler.normal_product import (
     INDICATORS,
-    MOST_WORK,
     ONE,
     UNIT,
     ZERO,
     Powers,
-    Products,
     add,
     bare_logarithm,
     number,
     scale,
-    size_poly,
     subtract,
 )
-from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Monomial, NoProofError, Poly, Ref, freeze
+from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, NoProofError, Poly, Ref, freeze
 
 MOST_POWER = 12
+MOST_PARTS = 32
+BITS = (ZERO, UNIT)
 
 
-class Algebra(Products):
+class Algebra(Contents):
     """Arithmetic on normal forms, by the laws of their names."""
-
-    def __init__(self, laws: Laws, work: int = MOST_WORK) -> None:
-        """Start with no work done."""
-        super().__init__(laws, work)
-        self.positive = laws.positive | {"pi"}
 
     # --- powers, exponentials, logarithms ---
 
@@ -58,7 +54,10 @@ class Algebra(Products):
                 raise NoProofError("the power is too large")
             base = poly if exponent >= 0 else self.inverse(poly)
             return self.multiply(*[base] * abs(int(exponent)))
-        coefficient, shared, rest = self._positive_content(poly)
+        parts = self._by_state(lambda part: self.power(part, exponent), poly)
+        if parts is not None:
+            return parts
+        coefficient, shared, rest = self.positive_content(poly)
         powers: Powers = {atom: power * exponent for atom, power in shared.items()}
         for prime, times in primes(coefficient).items():
             powers[Ref(str(prime), ())] = times * exponent
@@ -74,10 +73,13 @@ class Algebra(Products):
 
     def inverse(self, poly: Poly) -> Poly:
         """One over. Raises `NoProofError` where the denominator could vanish for some state."""
+        parts = self._by_state(self.inverse, poly)
+        if parts is not None:
+            return parts
         coefficient, shared, rest = self.content(poly)
         powers: Powers = {atom: -power for atom, power in shared.items()}
         if rest != number(1):
-            risky = any(self._may_vanish(atom) for monomial in rest for atom, _ in monomial.factors)
+            risky = any(self.risks_zero(atom) for monomial in rest for atom, _ in monomial.factors)
             if risky and not self.is_positive(rest):
                 raise NoProofError("the denominator may be 0 for some state or indices")
             powers[Function("inverse", freeze(rest))] = UNIT
@@ -85,6 +87,9 @@ class Algebra(Products):
 
     def exp(self, poly: Poly) -> Poly:
         """The exponential: a product with one factor for every monomial."""
+        parts = self._by_state(self.exp, poly)
+        if parts is not None:
+            return parts
         powers: Powers = {}
         logarithms: list[Poly] = []
         for monomial, coefficient in poly.items():
@@ -97,8 +102,11 @@ class Algebra(Products):
 
     def log(self, poly: Poly) -> Poly:
         """The logarithm. Raises `NoProofError` unless the argument is shown to be positive."""
-        coefficient, shared, rest = self._positive_content(poly)
-        terms: list[Poly] = [_log_atom(Ref(str(prime), ()), Fraction(n)) for prime, n in primes(coefficient).items()]
+        parts = self._by_state(self.log, poly)
+        if parts is not None:
+            return parts
+        coefficient, shared, rest = self.positive_content(poly)
+        terms: list[Poly] = [log_atom(Ref(str(prime), ()), Fraction(n)) for prime, n in primes(coefficient).items()]
         for atom, power in shared.items():
             match atom:
                 case Exp(exponent):
@@ -106,9 +114,51 @@ class Algebra(Products):
                 case Function("inverse", argument):
                     terms.append(scale(self.log(dict(argument)), -power))
                 case _:
-                    terms.append(_log_atom(atom, power))
+                    terms.append(log_atom(atom, power))
         if rest != number(1):
             terms.append(self.function("log", rest))
+        return add(*terms)
+
+    def _by_state(self, function: Callable[[Poly], Poly], poly: Poly) -> Poly | None:
+        """A function of a formula as a polynomial in a state with few values that stands in it outside of sums.
+
+        None where there is no such state, or so many that the polynomial would be long.
+        """
+        entries = {
+            atom: self.laws.values.get(atom.name, BITS)
+            for monomial in poly
+            for atom, _ in monomial.factors
+            if isinstance(atom, Ref) and self.laws.is_reduced(atom.name) and self._is_open(atom, monomial)
+        }
+        if not entries or prod(map(len, entries.values())) > MOST_PARTS:
+            return None
+        entry, values = min(entries.items(), key=lambda item: item[0].key)
+        terms: list[Poly] = []
+        for k, value in enumerate(values):
+            weight = {
+                closed((), ((entry, Fraction(power)),) if power else ()): c
+                for power, c in enumerate(basis(values)[k])
+                if c
+            }
+            terms.append(self.multiply(weight, function(self._at_value(poly, entry, value))))
+        return add(*terms)
+
+    def _is_open(self, atom: Ref, monomial: Monomial) -> bool:
+        """Whether none of the atom's indices is summed over."""
+        return atom.free.isdisjoint(name for name, _ in monomial.bound)
+
+    def _at_value(self, poly: Poly, entry: Ref, value: Fraction) -> Poly:
+        """The formula with a number for an entry where that stands outside of functions."""
+        terms: list[Poly] = []
+        for monomial, coefficient in poly.items():
+            powers = dict(monomial.factors)
+            power = powers.pop(entry, None)
+            if power is None or not self._is_open(entry, monomial):
+                terms.append({monomial: coefficient})
+            else:
+                terms.append(
+                    {closed(monomial.bound, powers.items()): coefficient * value ** int(power)} if value else {}
+                )
         return add(*terms)
 
     # --- functions, averages, substitution, derivatives ---
@@ -127,14 +177,18 @@ class Algebra(Products):
 
     def function(self, name: str, poly: Poly) -> Poly:
         """A function left as it is."""
-        return self.product(UNIT, {}, {Function(name, freeze(poly)): UNIT})
+        parts = self._by_state(lambda part: self.function(name, part), poly)
+        return self.product(UNIT, {}, {Function(name, freeze(poly)): UNIT}) if parts is None else parts
 
     def indicator(self, name: str, poly: Poly) -> Poly:
         """1 where the formula is `positive` (or `nonnegative`), else 0; of it and its opposite, one is kept."""
         if set(poly) <= {ONE}:
             value = poly.get(ONE, ZERO)
             return number(int(value > 0 or (value == 0 and name == "nonnegative")))
-        coefficient = _common(tuple(poly.values()))
+        parts = self._by_state(lambda part: self.indicator(name, part), poly)
+        if parts is not None:
+            return parts
+        coefficient = common(tuple(poly.values()))
         kept = self.function(name, scale(poly, 1 / abs(coefficient)))
         if coefficient > 0:
             return kept
@@ -150,6 +204,22 @@ class Algebra(Products):
             powers: Powers = {a: p for a, p in factors if not mentions(a, self.laws.states)}
             if inside:
                 powers[Function(kind, ((closed((), inside), UNIT),))] = UNIT
+            terms.append(self.product(coefficient, bound, powers))
+        return add(*terms)
+
+    def summed(self, layers: Collection[str], poly: Poly) -> Poly:
+        """The sum over all states of some layers, linear: what holds none of them is taken out of it."""
+        terms = []
+        for monomial, coefficient in poly.items():
+            bound, factors = self.opened(monomial)
+            inside = tuple((a, p) for a, p in factors if mentions(a, layers))
+            powers: Powers = {a: p for a, p in factors if not mentions(a, layers)}
+            names, argument = set(layers), freeze({closed((), inside): UNIT})
+            match inside:
+                case ((Function(name, inner), power),) if power == 1 and states_of(name):
+                    names, argument = names | set(states_of(name)), inner
+            total = Function(over_states(names), argument)
+            powers[total] = powers.get(total, ZERO) + UNIT
             terms.append(self.product(coefficient, bound, powers))
         return add(*terms)
 
@@ -203,6 +273,8 @@ class Algebra(Products):
                         return self.power(self.average(name, inner), power)
                     case "positive" | "nonnegative":
                         return self.power(self.indicator(name, inner), power)
+                    case _ if states_of(name):
+                        return self.power(self.summed(states_of(name), inner), power)
                     case _:
                         return self.power(self.function(name, inner), power)
             case _:
@@ -210,9 +282,11 @@ class Algebra(Products):
 
     def _atom_derivative(self, atom: Atom, name: str, indices: tuple[str, ...]) -> Poly:
         match atom:
-            case Ref(_, _, True):  # the entries of a diagonal are no parameters: the two orders exclude each other
+            case Ref(_, _, True):  # off the diagonal the two orders exclude each other; on it there are no parameters
                 first, second = atom.halves
-                return add(self.same(first + second, indices), self.same(second + first, indices))
+                told, half = self.laws.symmetric[name], len(first)
+                off = subtract(number(1), self.same(indices[:told], indices[half : half + told]))
+                return self.multiply(off, add(self.same(first + second, indices), self.same(second + first, indices)))
             case Ref(_, own):
                 return self.same(own, indices)
             case Exp(exponent):
@@ -231,181 +305,7 @@ class Algebra(Products):
                     subtract(scale(self.power(x, Fraction(2)), Fraction(-1, 2)), self.function(atom.name, x))
                 )
                 return self.multiply(inner, density, self.power(scale(self.ref("pi"), 2), Fraction(-1, 2)))
+            case Function(function, argument) if states_of(function):
+                return self.summed(states_of(function), self.derivative(dict(argument), name, indices))
             case _:
                 raise NoProofError("no rule for this derivative")
-
-    # --- what is known of a value ---
-
-    def is_zero(self, poly: Poly) -> bool:
-        """Whether the formula is shown to be 0 wherever it has a value."""
-        return not poly or not self._cleared(poly)[0]
-
-    def is_positive(self, poly: Poly) -> bool:
-        """Whether no term is negative and one is positive, for all parameters and states."""
-        signs = [self._sign(monomial) if coefficient > 0 else None for monomial, coefficient in poly.items()]
-        return None not in signs and 1 in signs
-
-    def content(self, poly: Poly) -> tuple[Fraction, Powers, Poly]:
-        """What the terms share: a number and powers of atoms; and the rest, `poly = number * powers * rest`.
-
-        The coefficients of the rest are whole numbers without a common divisor, most of them positive. Raises
-        `NoProofError` for 0.
-        """
-        cleared, powers = self._cleared(poly)
-        return self._factored(cleared, powers, self._shared(cleared))
-
-    def _positive_content(self, poly: Poly) -> tuple[Fraction, Powers, Poly]:
-        """The content by atoms that are positive alone. Raises `NoProofError` unless all of it is."""
-        cleared, powers = self._cleared(poly)
-        if not self.is_positive(cleared) or not all(self._is_positive_atom(atom) for atom in powers):
-            raise NoProofError("not shown to be positive")
-        shared = {atom: power for atom, power in self._shared(cleared).items() if self._is_positive_atom(atom)}
-        return self._factored(cleared, powers, shared)
-
-    def _factored(self, poly: Poly, powers: Powers, shared: Powers) -> tuple[Fraction, Powers, Poly]:
-        """The content of `poly * powers`, where `shared` is to be taken out of `poly`."""
-        if not poly:
-            raise NoProofError("division by 0")
-        rest = self.multiply(poly, self.product(UNIT, {}, {atom: -power for atom, power in shared.items()}))
-        coefficient = _common(tuple(rest.values()))
-        rest = scale(rest, 1 / coefficient)
-        for atom, power in shared.items():
-            powers[atom] = powers.get(atom, ZERO) + power
-        own = Function("inverse", freeze(rest))
-        if powers.get(own, ZERO) >= 1:
-            powers[own] -= 1
-            rest = number(1)
-        return coefficient, {atom: power for atom, power in powers.items() if power}, rest
-
-    def _shared(self, poly: Poly) -> Powers:
-        """The least power of every atom over the terms; an atom that a term lacks has power 0 there."""
-        each: list[Powers] = []
-        for monomial in poly:
-            bound = {name for name, _ in monomial.bound}
-            each.append({a: p for a, p in monomial.factors if self._divides(a) and a.free.isdisjoint(bound)})
-        atoms = {atom: None for powers in each for atom in powers}
-        least = {atom: min(powers.get(atom, ZERO) for powers in each) for atom in atoms}
-        return {atom: power for atom, power in least.items() if power}
-
-    def _divides(self, atom: Atom) -> bool:
-        """Whether a formula may be divided by this atom: it is not 0, save for isolated values of parameters."""
-        match atom:
-            case Ref(name):
-                return not self.laws.may_vanish(name)
-            case Exp():
-                return True
-            case Function("inverse"):
-                return True
-            case _:
-                return False
-
-    def _cleared(self, poly: Poly) -> tuple[Poly, Powers]:
-        """A polynomial without denominators outside of sums, and the powers of the denominators taken out."""
-        powers: Powers = {}
-        while (found := next(_denominators(poly), None)) is not None:
-            atom, argument = found
-            highest = max(int(dict(monomial.factors).get(atom, ZERO)) for monomial in poly)
-            terms: list[Poly] = []
-            for monomial, coefficient in poly.items():
-                own = dict(monomial.factors).get(atom, ZERO)
-                factors = dict(monomial.factors) | {atom: own - int(own)}
-                left = closed(monomial.bound, ((a, p) for a, p in factors.items() if p))
-                terms.append(self.multiply({left: coefficient}, *[dict(argument)] * (highest - int(own))))
-            poly = add(*terms)
-            powers[atom] = powers.get(atom, ZERO) + highest
-        return poly, powers
-
-    def _is_positive_atom(self, atom: Atom) -> bool:
-        return self._sign(closed((), ((atom, UNIT),))) == 1
-
-    def _may_vanish(self, atom: Atom) -> bool:
-        """Whether the atom holds what could be 0 for some state, or some indices."""
-        return mentions(atom, self.laws.discrete) or mentions(atom, self.laws.symmetric)
-
-    def _is_count(self, poly: Poly) -> bool:
-        """Whether the formula is shown not to be negative, a state being at most what its layer allows."""
-        least: list[Poly] = []
-        for monomial, coefficient in poly.items():
-            match monomial.factors:
-                case ((Ref(name), power),) if (
-                    coefficient < 0 and power == 1 and not monomial.bound and name in self.laws.most
-                ):
-                    least.append(scale(size_poly(self.laws.most[name]), coefficient))
-                case _:
-                    least.append({monomial: coefficient})
-        return all(c > 0 and self._sign(monomial) is not None for monomial, c in add(*least).items())
-
-    def _sign(self, monomial: Monomial) -> int | None:
-        """1 where the product is always positive, 0 where it is never negative, None where nothing is known."""
-        sign = 1
-        for atom, power in monomial.factors:
-            match atom:
-                case Exp():
-                    continue
-                case Ref(name) if name in self.positive or name.isdigit():
-                    continue
-                case Function("inverse", argument) if self.is_positive(dict(argument)):
-                    continue
-                case Function("factorial", argument) if self._is_count(dict(argument)):
-                    continue
-                case Ref(name) if self.laws.is_signless(name):
-                    sign = 0
-                case Delta() | Function("abs" | "positive" | "nonnegative"):
-                    sign = 0
-                case _ if power % 2 == 0:
-                    sign = 0
-                case _:
-                    return None
-        return sign
-
-
-def mentions(atom: Atom, names: Container[str]) -> bool:
-    """Whether the atom holds an entry of one of these names."""
-    match atom:
-        case Ref(name):
-            return name in names
-        case Delta():
-            return False
-        case Exp(exponent):
-            return any(mentions(a, names) for a, _ in exponent.factors)
-        case Function(_, argument):
-            return any(mentions(a, names) for monomial, _ in argument for a, _ in monomial.factors)
-        case _:
-            assert_never(atom)
-
-
-def primes(value: Fraction) -> dict[int, int]:
-    """The prime powers of a positive rational number; a large factor without small divisors counts as a prime."""
-    powers: dict[int, int] = {}
-    for whole, sign in ((value.numerator, 1), (value.denominator, -1)):
-        divisor = 2
-        while whole > 1:
-            if divisor * divisor > whole or divisor > 1000:
-                divisor = whole
-            while whole % divisor == 0:
-                whole //= divisor
-                powers[divisor] = powers.get(divisor, 0) + sign
-            divisor += 1
-    return powers
-
-
-def _log_atom(atom: Atom, power: Fraction) -> Poly:
-    inner = Function("log", ((closed((), ((atom, UNIT),)), UNIT),))
-    return {closed((), ((inner, UNIT),)): power}
-
-
-def _common(coefficients: tuple[Fraction, ...]) -> Fraction:
-    """The rational number that leaves coprime whole coefficients, most of them positive."""
-    divisor = Fraction(gcd(*(c.numerator for c in coefficients)), lcm(*(c.denominator for c in coefficients)))
-    majority = sum(1 if c > 0 else -1 for c in coefficients)
-    signs = Fraction(majority) if majority else sum(coefficients, ZERO)
-    return -divisor if signs < 0 else divisor
-
-
-def _denominators(poly: Poly) -> Iterator[tuple[Function, Frozen]]:
-    """The inverses that stand outside of sums, or in one without depending on its indices."""
-    for monomial in poly:
-        bound = {name for name, _ in monomial.bound}
-        for atom, power in monomial.factors:
-            if isinstance(atom, Function) and atom.name == "inverse" and power >= 1 and atom.free.isdisjoint(bound):
-                yield atom, atom.argument

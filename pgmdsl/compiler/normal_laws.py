@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -32,6 +32,10 @@ class Laws:
     signless: frozenset[str] = frozenset()
     most: Mapping[str, Size] = field(default_factory=dict)
 
+    def is_reduced(self, name: str) -> bool:
+        """Whether entries take few values."""
+        return name in self.one_hot or name in self.values
+
     def may_vanish(self, name: str) -> bool:
         """Whether entries are 0 for some state (other than at isolated points), or for some indices."""
         if name in self.values:
@@ -56,6 +60,12 @@ def power_on(values: tuple[Fraction, ...], power: Fraction) -> tuple[Fraction, .
     return _through([(value, value ** int(power)) for value in values])
 
 
+@cache
+def basis(values: tuple[Fraction, ...]) -> tuple[tuple[Fraction, ...], ...]:
+    """For each of these values the polynomial that is 1 there and 0 on the others."""
+    return tuple(_through([(x, Fraction(int(x == value))) for x in values]) for value in values)
+
+
 def _through(points: list[tuple[Fraction, Fraction]]) -> tuple[Fraction, ...]:
     """The polynomial of least degree through these points (Newton's divided differences)."""
     total, basis = [Fraction(0)] * len(points), [Fraction(1)]
@@ -73,3 +83,14 @@ def _value(coefficients: list[Fraction], at: Fraction) -> Fraction:
 def length_of(layer: str) -> str:
     """The name, in normal forms, of the length of a count layer's document."""
     return f"length({layer})"
+
+
+def over_states(layers: Collection[str]) -> str:
+    """The name, in normal forms, of the sum over all states of these layers."""
+    return f"over {' '.join(sorted(layers))}"
+
+
+def states_of(function: str) -> tuple[str, ...]:
+    """The layers whose states this function of normal forms sums over; empty for others."""
+    first, *layers = function.split(" ")
+    return tuple(layers) if first == "over" else ()

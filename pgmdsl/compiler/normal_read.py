@@ -66,6 +66,8 @@ class Reader:
                 yes, no = self.read(value, bound), self.read(otherwise, bound)
                 chosen = self._condition(condition, bound)  # read last: by now the ranges are known
                 return add(no, self.algebra.multiply(chosen, subtract(yes, no)))
+            case Call("sum", (body,), over=layers) if layers:
+                return self.algebra.summed(layers, self.read(body, bound))
             case Call(function, arguments, generator=None):
                 return self._function(function, arguments, bound)
             case Call(function, (body,), generator=Generator() as generator):

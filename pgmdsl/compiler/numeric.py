@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
+from math import prod
 from typing import Protocol
 
 from pgmdsl.compiler.arithmetic import Arithmetic, Value
@@ -29,11 +30,17 @@ from pgmdsl.grammar.syntax import (
 from pgmdsl.grammar.walk import children
 
 Indices = dict[str, int]
+Entry = Callable[[str, tuple[int, ...]], Value]
+States = Mapping[tuple[str, tuple[int, ...]], Value]
 Function = Callable[["Point", Indices], Value]
 
 
 class NoValueError(Exception):
     """The formula has no real value at a point: a division by 0, a logarithm or root of a negative number."""
+
+
+class NoStatesError(Exception):
+    """A sum over states that have no end is not evaluated."""
 
 
 class Average(Protocol):
@@ -45,19 +52,37 @@ class Average(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """Where a formula is evaluated: the values of sizes, the shapes of arrays and their entries."""
+    """Where a formula is evaluated: the values of sizes, the shapes of arrays and their entries.
+
+    `twin` gives the place of an entry that is the same parameter (its own where there is no other), None for an entry
+    that is no parameter, the diagonal of a lateral weight; `states` the states of a layer, for sums over them.
+    """
 
     sizes: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
-    entry: Callable[[str, tuple[int, ...]], Value]
+    entry: Entry
+    twin: Callable[[str, tuple[int, ...]], tuple[int, ...] | None]
+    states: Callable[[Point, str], Iterator[States]]
     average: Average | None = None
 
     def moved(self, name: str, indices: tuple[int, ...], step: Value) -> Point:
-        """The point with one entry changed by a step."""
+        """The point with one entry, and its twin, changed by a step."""
+        twin = self.twin(name, indices)
+        places = () if twin is None else (indices, twin)
 
         def entry(other: str, at: tuple[int, ...]) -> Value:
             value = self.entry(other, at)
-            return value + step if (other, at) == (name, indices) else value
+            return value + step if other == name and at in places else value
+
+        return replace(self, entry=entry)
+
+    def at(self, states: States) -> Point:
+        """The point with these states."""
+        base = self.entry
+
+        def entry(name: str, at: tuple[int, ...]) -> Value:
+            value = states.get((name, at))
+            return base(name, at) if value is None else value
 
         return replace(self, entry=entry)
 
@@ -99,6 +124,8 @@ def compiled(node: Expression, arithmetic: Arithmetic) -> Function:
         case Name("pi"):
             pi = arithmetic.pi()
             return lambda point, indices: pi
+        case Name("Z"):
+            return lambda point, indices: point.entry("Z", ())
         case Name(name):
             return lambda point, indices: indices[name] if name in indices else point.sizes[name]
         case Index(name, entries):
@@ -119,10 +146,22 @@ def compiled(node: Expression, arithmetic: Arithmetic) -> Function:
         case Conditional(value, condition, otherwise):
             yes, test, no = (compiled(e, arithmetic) for e in (value, condition, otherwise))
             return lambda point, indices: yes(point, indices) if test(point, indices) else no(point, indices)
+        case Call():
+            return _compiled_call(node, arithmetic)
+        case _:
+            raise AssertionError("a form that the check of scope lets through has a value")
+
+
+def _compiled_call(node: Call, arithmetic: Arithmetic) -> Function:
+    match node:
         case Call(function, (body,), generator=Generator() as generator):
             return _generated(function, body, generator, arithmetic)
         case Call("d", (body, Index() as variable)):
             return _difference(compiled(body, arithmetic), variable, arithmetic)
+        case Call("sum", (body,), over=layers) if layers:
+            return _over(compiled(body, arithmetic), layers)
+        case Call("length", (Name(layer),)):
+            return lambda point, indices: sum(point.entry(layer, (k,)) for k in range(point.shapes[layer][-1]))
         case Call(function, (argument,)):
             return _called(function, compiled(argument, arithmetic), arithmetic)
         case _:
@@ -211,6 +250,18 @@ def _generated(function: str, body: Expression, generator: Generator, arithmetic
     return softmax
 
 
+def _over(body: Function, layers: tuple[str, ...]) -> Function:
+    """The sum over all states of some layers."""
+
+    def total(point: Point, indices: Indices) -> Value:
+        cases = [point]
+        for layer in layers:
+            cases = [case.at(states) for case in cases for states in point.states(case, layer)]
+        return sum(body(case, indices) for case in cases)
+
+    return total
+
+
 def cost(node: Expression, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """About how many operations an evaluation takes."""
     inner = 1 + sum(cost(child, shapes) for child in children(node))
@@ -218,6 +269,9 @@ def cost(node: Expression, shapes: Mapping[str, tuple[int, ...]]) -> int:
         for name in node.generator.names:
             array, axis = axis_of(node.arguments[0], name)
             inner *= shapes[array][axis]
+    if isinstance(node, Call):
+        for layer in node.over:
+            inner *= 2 ** prod(shapes[layer])
     return inner
 
 

@@ -7,22 +7,33 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pgmdsl.compiler.arithmetic import Digits
-from pgmdsl.compiler.averages import average_trials, sampled_average
+from pgmdsl.compiler.averages import are_coupled, average_trials, sampled_average
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.differ import differing_terms
-from pgmdsl.compiler.energy import Fields
-from pgmdsl.compiler.forms import Form, Formula, Gradient, Mean, MeanField, Probability, variable_indices
-from pgmdsl.compiler.left import expanded, left_sides
+from pgmdsl.compiler.energy import Fields, derive_fields
+from pgmdsl.compiler.forms import (
+    Form,
+    Formula,
+    Gradient,
+    Joint,
+    Mean,
+    MeanField,
+    Partition,
+    Probability,
+    variable_indices,
+)
+from pgmdsl.compiler.left import Sides, sides_of
 from pgmdsl.compiler.model import Model, Size
-from pgmdsl.compiler.normal_product import subtract
+from pgmdsl.compiler.normal_product import number, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError
 from pgmdsl.compiler.refute import Comparison, Counterexample, Hindrance, Trial, compare, state_trials
+from pgmdsl.compiler.rewrite import walk
 from pgmdsl.compiler.scope import examine_check
-from pgmdsl.compiler.symbols import Symbols, fixed_numbers
+from pgmdsl.compiler.symbols import Symbols, diagonal, fixed_numbers
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.source import NOWHERE, Span
-from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression
+from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression, Index, Name
 
 Status = Literal["proved", "refuted", "agrees"]
 
@@ -31,6 +42,8 @@ HINDRANCES: dict[Hindrance, str] = {
     "model": "the model is too large to evaluate: give its sizes names, as in binary[D]",
     "formula": "a value in the formula is too large to evaluate",
     "rounding": "it could not be decided with numbers: rounding errors are as large as what the sides differ by",
+    "coupled": "averages over units without bound that depend on each other are not evaluated",
+    "states": "sums over states without end are not evaluated",
     "value": "neither side has a value where it was evaluated",
 }
 
@@ -78,16 +91,17 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
     assert examined is not None, "the checks of a checked model have no mistakes"
     if examined.clash is not None:
         return _verdict(check, "refuted", f"by shape: {examined.clash}")
-    lefts = left_sides(fields, examined.form)
-    pairs = list(zip(lefts, right_sides(fields, check.right), strict=True))
-    parts = ("in the mean, ", "in the standard deviation, ") if len(pairs) == 2 else ("",)
+    if examined.model is not model:
+        fields = derive_fields(Symbols.of(examined.model))
+    form = examined.form
     comparisons: list[Comparison] = []
-    for part, sides in zip(parts, pairs, strict=True):
-        if is_proved(fields, examined.form, *sides) and stands(fields, examined.form, *sides):
+    for sides in sides_of(fields, form, examined.check.right):
+        proved = next((left for left in sides.lefts if is_proved(fields, form, left, sides.right)), None)
+        if proved is not None and stands(fields, form, proved, sides.right):
             continue
-        comparison = _compared(fields, examined.form, *sides)
+        comparison = _compared(fields, form, sides.lefts[0], sides.right)
         if comparison.counterexample is not None:
-            return _refuted(fields, examined.form, check, part, sides, comparison)
+            return _refuted(fields, form, examined.check, sides, comparison)
         comparisons.append(comparison)
     if not comparisons:
         return _verdict(check, "proved", "for all sizes")
@@ -98,10 +112,14 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
 
 
 def is_proved(fields: Fields, form: Form, left: Expression, right: Expression) -> bool:
-    """Whether both sides have one normal form."""
+    """Whether both sides have one normal form, wherever the indices name what there is."""
     reader = _reader(fields, form)
+    algebra = reader.algebra
     try:
-        return reader.algebra.is_zero(subtract(reader.read(left), reader.read(right)))
+        difference = subtract(reader.read(left), reader.read(right))
+        for first, second in apart(fields.symbols.model, form):
+            difference = algebra.multiply(difference, subtract(number(1), algebra.same(first, second)))
+        return algebra.is_zero(difference)
     except NoProofError:
         return False
 
@@ -114,34 +132,47 @@ def stands(fields: Fields, form: Form, left: Expression, right: Expression) -> b
     model = fields.symbols.model
 
     def trials() -> Iterator[Trial]:
-        for number, trial in enumerate(state_trials(model, _means(model, form), (left, right))):
+        for turn, trial in enumerate(state_trials(model, _means(model, form), (left, right))):
             if isinstance(trial.arithmetic, Digits):
-                average = sampled_average(model, trial.point, number, trial.arithmetic.exact)
+                average = sampled_average(model, trial.point, turn, trial.arithmetic.exact)
                 point = replace(trial.point, average=average if isinstance(form, Gradient) else None)
                 yield Trial(point, trial.arithmetic, GUARD_COST)
 
-    found = compare(trials(), free_indices(model, form), left, right, most_points=1)
-    return found.counterexample is None and (found.points > 0 or found.hindrance in ("model", "formula"))
-
-
-def right_sides(fields: Fields, right: Expression) -> tuple[Expression, ...]:
-    """The right side's formulas, one for each of the left side's."""
-    match right:
-        case Call("normal", (mean, deviation)):
-            return expanded(fields, mean), expanded(fields, deviation)
-        case _:
-            return (expanded(fields, right),)
+    found = compare(trials(), free_indices(model, form), left, right, most_points=1, apart=apart(model, form))
+    return found.counterexample is None and (found.points > 0 or found.hindrance in ("model", "formula", "states"))
 
 
 def free_indices(model: Model, form: Form) -> dict[str, Size]:
     """The indices on the left, with their ranges."""
     match form:
         case Probability(name, indices) | Mean(name, indices) | MeanField(name, indices):
-            return dict(zip(indices, model.layers[name].dims, strict=True))
+            return dict(zip(indices, model.layers[name].dims[-len(indices) :], strict=True))
         case Gradient(name, indices):
             return dict(zip(indices, model.parameters[name].shape, strict=True))
         case Formula(expression):
             return variable_indices(model, expression)
+        case Joint() | Partition():
+            return {}
+
+
+def apart(model: Model, form: Form) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The indices on the left that differ: those of the two units (sites) that an entry of a lateral weight joins."""
+    match form:
+        case Gradient(name, indices):
+            entries = [(name, indices)]
+        case Formula(expression):
+            entries = [
+                (node.arguments[1].name, tuple(i.name for i in node.arguments[1].indices if isinstance(i, Name)))
+                for node in walk(expression)
+                if isinstance(node, Call) and node.function == "d" and isinstance(node.arguments[1], Index)
+            ]
+        case _:
+            entries = []
+    return [
+        (indices[:told], indices[len(indices) // 2 :][:told])
+        for name, indices in entries
+        if (told := diagonal(model, name)) is not None
+    ]
 
 
 def _means(model: Model, form: Form) -> tuple[str, ...]:
@@ -161,29 +192,24 @@ def _reader(fields: Fields, form: Form) -> Reader:
 def _compared(fields: Fields, form: Form, left: Expression, right: Expression) -> Comparison:
     model = fields.symbols.model
     trials: Iterator[Trial]
+    if isinstance(form, Gradient) and are_coupled(model):
+        return Comparison(0, None, "coupled")
     if isinstance(form, Gradient):
         trials = average_trials(fields, (left, right))
     else:
         trials = state_trials(model, _means(model, form), (left, right))
-    return compare(trials, free_indices(model, form), left, right)
+    return compare(trials, free_indices(model, form), left, right, apart=apart(model, form))
 
 
-def _refuted(
-    fields: Fields,
-    form: Form,
-    check: CheckDeclaration,
-    part: str,
-    sides: tuple[Expression, Expression],
-    comparison: Comparison,
-) -> Verdict:
+def _refuted(fields: Fields, form: Form, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:
     at = comparison.counterexample
     assert at is not None, "a refutation has a point"
     writer = fields.symbols.lettered((check.left, check.right)).writer()
-    differences = differing_terms(_reader(fields, form), writer, *sides)
+    differences = differing_terms(_reader(fields, form), writer, sides.lefts[0], sides.right)
     shown = [f"{name} = {value}" for name, value in (*at.sizes.items(), *at.indices.items())]
     place = f" at {', '.join(shown)}" if shown else ""
-    detail = f"{part}{comparison.told}{place}"
-    return _verdict(check, "refuted", detail, counterexample=at, differences=tuple(part + d for d in differences))
+    detail = f"{sides.part}{comparison.told}{place}"
+    return _verdict(check, "refuted", detail, counterexample=at, differences=tuple(sides.part + d for d in differences))
 
 
 def _verdict(check: CheckDeclaration, status: Status, detail: str, **more: Any) -> Verdict:

@@ -6,13 +6,15 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from pgmdsl.compiler.arithmetic import Arithmetic, Digits, Floats, UnsettledError, Value
-from pgmdsl.compiler.model import Layer, Model, Size
-from pgmdsl.compiler.numeric import NoValueError, Point, cost, difference_depth, evaluate
+from pgmdsl.compiler.model import Model, Size
+from pgmdsl.compiler.numeric import NoStatesError, NoValueError, Point, cost, difference_depth, evaluate
+from pgmdsl.compiler.states import point_of, random_mean, random_state, twin_of
 from pgmdsl.compiler.symbols import fixed_numbers
-from pgmdsl.compiler.units import Finite, OneHot
+from pgmdsl.compiler.units import OneHot
 from pgmdsl.grammar.syntax import Expression
 
 POINTS = 6
@@ -32,8 +34,12 @@ class Counterexample:
     right: float | None
 
 
-Hindrance = Literal["model", "formula", "rounding", "value"]
-"""Why nothing was compared: the model or a value too large, rounding errors as large as the difference, no value."""
+Hindrance = Literal["model", "formula", "rounding", "value", "states", "coupled"]
+"""Why nothing was compared.
+
+The model or a value is too large, rounding errors are as large as the difference, there is no value; or sums are over
+states without end, or averages over units with such states that depend on each other.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,24 @@ class Trial:
 
 
 def compare(
-    trials: Iterator[Trial], indices: Mapping[str, Size], left: Expression, right: Expression, most_points: int = POINTS
+    trials: Iterator[Trial],
+    indices: Mapping[str, Size],
+    left: Expression,
+    right: Expression,
+    most_points: int = POINTS,
+    apart: Sequence[tuple[tuple[str, ...], tuple[str, ...]]] = (),
 ) -> Comparison:
-    """Both formulas at random points until they differ; `indices` are the free indices with their ranges."""
+    """Both formulas at random points until they differ.
+
+    `indices` are the free indices with their ranges; those in a pair of `apart` are not all equal.
+    """
     points = 0
     hindrance: Hindrance = "model"
     for number, trial in enumerate(trials):
         if max(cost(side, trial.point.shapes) for side in (left, right)) > trial.most_cost:
             continue
         compared = False
-        for chosen in _index_values(trial.point.sizes, indices, number, min(CHOICES, most_points)):
+        for chosen in _index_values(trial.point.sizes, indices, number, min(CHOICES, most_points), apart):
             try:
                 first, second, differ = _compared(left, right, trial, chosen)
             except UnsettledError:
@@ -82,6 +96,8 @@ def compare(
             except OverflowError:
                 hindrance = "formula" if hindrance == "model" else hindrance
                 continue
+            except NoStatesError:
+                return Comparison(0, None, "states")
             if differ:
                 at = Counterexample(trial.point.sizes, chosen, _as_float(first), _as_float(second))
                 return Comparison(points + 1, at, told=_told(first, second))
@@ -125,13 +141,25 @@ def _settled(
 
 
 def _index_values(
-    sizes: Mapping[str, int], indices: Mapping[str, Size], number: int, choices: int
+    sizes: Mapping[str, int],
+    indices: Mapping[str, Size],
+    number: int,
+    choices: int,
+    apart: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
 ) -> list[dict[str, int]]:
     """A few random choices of values for the free indices, without repetition."""
     ranges = {name: int(size.evaluate(sizes)) for name, size in indices.items()}
     rng = random.Random(number)
     tries = [{name: rng.randrange(length) for name, length in ranges.items()} for _ in range(choices)]
-    return [choice for k, choice in enumerate(tries) if choice not in tries[:k]]
+    for choice in tries:
+        for first, second in apart:
+            if all(choice[i] == choice[j] for i, j in zip(first, second, strict=True)):
+                choice[second[-1]] = (choice[second[-1]] + 1) % ranges[second[-1]]
+
+    def is_apart(choice: Mapping[str, int]) -> bool:
+        return all(any(choice[i] != choice[j] for i, j in zip(*pair, strict=True)) for pair in apart)
+
+    return [choice for k, choice in enumerate(tries) if choice not in tries[:k] and is_apart(choice)]
 
 
 def _value(side: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]) -> Value | None:
@@ -183,7 +211,7 @@ def state_trials(model: Model, means: Sequence[str], sides: Sequence[Expression]
             continue
         shapes = array_shapes(model, sizes)
         arithmetic: Arithmetic = Floats(depth) if coarse else Digits(depth)
-        point = Point(sizes, shapes, Entries(model, shapes, number, means, arithmetic.exact))
+        point = point_of(model, sizes, shapes, Entries(model, sizes, shapes, number, means, arithmetic.exact))
         yield Trial(point, arithmetic, 10 * MOST_COST if coarse else MOST_COST)
 
 
@@ -205,6 +233,7 @@ def small_sizes(model: Model, number: int, least: int = 2, spare: int = 2) -> di
 def fits(model: Model, sizes: Mapping[str, int]) -> bool:
     """Whether every axis has a whole positive length."""
     lengths = [size.evaluate(sizes) for layer in model.layers.values() for size in layer.dims]
+    lengths += [layer.trials.evaluate(sizes) for layer in model.layers.values() if layer.trials is not None]
     return all(length >= 1 and length.denominator == 1 for length in lengths)
 
 
@@ -221,6 +250,7 @@ class Entries:
     def __init__(
         self,
         model: Model,
+        sizes: Mapping[str, int],
         shapes: Mapping[str, tuple[int, ...]],
         number: int,
         means: Sequence[str],
@@ -229,6 +259,7 @@ class Entries:
     ) -> None:
         """`exact` turns a float into a number of the arithmetic; parameters lie between -spread and spread."""
         self.model = model
+        self.sizes = sizes
         self.shapes = shapes
         self.number = number
         self.means = frozenset(means)
@@ -238,7 +269,7 @@ class Entries:
         self.known: dict[tuple[str, tuple[int, ...]], Value] = {}
 
     def __call__(self, name: str, indices: tuple[int, ...]) -> Value:
-        """One entry."""
+        """One entry; `Z` is a positive number, unlike that of the model: where it stands its value does not matter."""
         if name in self.fixed:
             return self.exact(self.fixed[name].numerator) / self.exact(self.fixed[name].denominator)
         layer = self.model.layers.get(name)
@@ -252,31 +283,15 @@ class Entries:
 
     def _draw(self, name: str, indices: tuple[int, ...]) -> float:
         layer = self.model.layers.get(name)
+        uniform = partial(self._uniform, name)
+        if layer is not None and name in self.means:
+            return random_mean(layer, indices, self.sizes, uniform)
         if layer is not None:
-            return self._mean(layer, indices) if name in self.means else self._state(layer, indices)
-        uniform = self._uniform(name, indices)
-        if self.model.parameters[name].positive:
-            return 0.5 + 1.5 * uniform
-        return self.spread * (2 * uniform - 1)
+            return random_state(layer, indices, self.shapes[name], self.sizes, uniform)
+        if name == "Z" or self.model.parameters[name].positive:
+            return 0.5 + 1.5 * uniform(indices)
+        twin = twin_of(self.model, name, indices)
+        return self.spread * (2 * uniform(min(indices, twin)) - 1) if twin is not None else 0.0
 
     def _uniform(self, name: str, indices: tuple[int, ...]) -> float:
         return random.Random(f"{self.number} {name} {indices}").random()
-
-    def _state(self, layer: Layer, indices: tuple[int, ...]) -> float:
-        uniform = self._uniform(layer.name, indices)
-        match layer.unit.support:
-            case Finite(values):
-                return float(values[int(uniform * len(values))])
-            case OneHot():
-                states = self.shapes[layer.name][-1]
-                return float(int(self._uniform(layer.name, indices[:-1]) * states) == indices[-1])
-            case _:
-                return 4 * uniform - 2
-
-    def _mean(self, layer: Layer, indices: tuple[int, ...]) -> float:
-        uniform = self._uniform(layer.name, indices)
-        match layer.unit.support:
-            case Finite(values):
-                return float(values[0]) + uniform * float(values[-1] - values[0])
-            case _:
-                return 4 * uniform - 2

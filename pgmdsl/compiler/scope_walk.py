@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pgmdsl.compiler.derive import open_edge
-from pgmdsl.compiler.forms import NOT_BUILT, FormError, verify_built, with_indices, wrong_count
+from pgmdsl.compiler.forms import NOT_BUILT, FormError, count_layer, verify_built, with_indices, wrong_count
 from pgmdsl.compiler.model import Model, Size
 from pgmdsl.grammar.diagnostics import Diagnostics, suggest
 from pgmdsl.grammar.source import Span
@@ -52,13 +52,17 @@ class Scope:
     """The names in force at a place of a check.
 
     `ranges` maps each index in force to its size, None until it is used; `known` are the layers whose states may be
-    named; `averaged` says whether states stand in `data(...)` or `model(...)`, None outside of gradients.
+    named, and of another one the unit `own` alone; `averaged` says whether states stand in `data(...)` or `model(...)`,
+    None outside of gradients; `partition` whether Z may stand here, `summing` whether sums over states may.
     """
 
     model: Model
     diagnostics: Diagnostics
     ranges: dict[str, Size | None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    own: Index | None = None
+    partition: bool = False
+    summing: bool = True
     averaged: bool | None = None
     clash: Clash | None = None
 
@@ -109,8 +113,13 @@ class Scope:
     def visit_name(self, node: Name) -> None:
         """A bare name: a size, pi, or energy."""
         name = node.name
-        if name in self.model.sizes or name == "pi":
+        if name in self.model.sizes or name == "pi" or (name == "Z" and self.partition):
             return
+        if name == "Z":
+            help = "for example p(v) == exp(-free_energy(v))/Z"
+            raise FormError(
+                "E073", node.span, "Z stands in the probability of whole layers, or alone on the left", help
+            )
         if name == "energy":
             self.verify_known("energy", tuple(self.model.layers), node.span)
             return
@@ -135,7 +144,7 @@ class Scope:
         if len(indices) != len(shape):
             axes = f"its axes are {', '.join(map(str, shape))}"
             raise FormError("E061", node.span, wrong_count(name, len(shape), len(indices)), axes)
-        if name in self.model.layers:
+        if name in self.model.layers and node != self.own:
             self.verify_known(f"the state {name}", (name,), node.span)
         for index, size in zip(indices, shape, strict=True):
             with self.reported():
@@ -191,6 +200,8 @@ class Scope:
             self.visit_average(node)
         elif name == "free_energy":
             self.visit_free_energy(node)
+        elif name == "length":
+            self.visit_length(node)
         elif name == "d":
             self.verify_plain(node, 2)
             body, variable = node.arguments
@@ -211,15 +222,15 @@ class Scope:
     def refuse_call(self, node: Call) -> None:
         """A function that cannot stand here."""
         name = node.function
-        if name == "normal":
-            raise FormError("E066", node.span, "normal(...) is the whole right side of a gaussian unit's density")
-        if name in ("p", "mean", "mean_field", "gradient"):
+        if name in ("normal", "poisson"):
+            raise FormError("E066", node.span, f"{name}(...) is the whole right side of a unit's distribution")
+        if name in ("p", "counts p", "word", "mean", "mean_field", "gradient"):
             raise FormError(
                 "E079", node.span, f"{name}(...) inside a formula is not built yet", "it can be a left side"
             )
         if name in self.model.layers or name in self.model.parameters:
             raise FormError("E065", node.span, f"{name} is no function", f"indices stand in brackets: {name}[...]")
-        functions = [*SCALAR_FUNCTIONS, *BINDERS, "data", "model", "d", "free_energy", "normal"]
+        functions = [*SCALAR_FUNCTIONS, *BINDERS, "data", "model", "d", "free_energy", "length", "normal", "poisson"]
         raise FormError("E065", node.span, f"{name} is not a function", suggest(name, functions))
 
     def verify_plain(self, node: Call, count: int) -> None:
@@ -242,6 +253,16 @@ class Scope:
         self.visit(node.arguments[0])
         self.averaged = False
 
+    def visit_length(self, node: Call) -> None:
+        """`length(words)`: known wherever there are documents, other than outside of averages."""
+        self.verify_plain(node, 1)
+        (document,) = node.arguments
+        if not isinstance(document, Name):
+            raise FormError("E066", document.span, "length(...) is of a layer", "for example length(words)")
+        layer = count_layer(self.model, "length", document)
+        if self.averaged is False:
+            self.verify_known(f"length({layer.name})", (), node.span)
+
     def visit_free_energy(self, node: Call) -> None:
         """`free_energy(v)`: the layers listed are known, the others are summed out."""
         self.verify_plain(node, max(1, len(node.arguments)))
@@ -260,7 +281,8 @@ class Scope:
         """`sum(e for i)`, `prod(e for i)`, `softmax(e for q at k)`."""
         generator = node.generator
         if node.over:
-            raise FormError("E079", node.span, "sums over all states of a layer are not built yet in checks")
+            self.visit_states(node)
+            return
         if generator is None or len(node.arguments) != 1 or node.given is not None or node.under is not None:
             forms = "softmax(e for q at k)" if node.function == "softmax" else f"{node.function}(e for i)"
             raise FormError("E066", node.span, f"{node.function}(...) needs an index", f"write {forms}")
@@ -286,6 +308,23 @@ class Scope:
             self.verify_used(generator, inner)
         if at is not None and (size := inner[generator.names[0]]) is not None:
             self.visit_index(at, size)
+
+    def visit_states(self, node: Call) -> None:
+        """`sum(e over h)`: all states of some layers, which are known inside."""
+        if node.function != "sum" or len(node.arguments) != 1 or node.generator is not None or node.given is not None:
+            raise FormError("E066", node.span, "a sum over states is written sum(e over h)")
+        if not self.summing:
+            raise FormError("E079", node.span, "in mean field a hidden layer's name is its mean, and has no states")
+        for name in node.over:
+            if name not in self.model.layers:
+                raise FormError("E060", node.span, f"{name} is not a layer", suggest(name, list(self.model.layers)))
+            if self.model.layers[name].role == "given":
+                raise FormError("E070", node.span, f"{name} is given, and never summed over", "sum over other layers")
+        outer, own = self.known, self.own
+        self.known = outer | set(node.over)
+        self.own = None if own is not None and own.name in node.over else own
+        self.visit(node.arguments[0])
+        self.known, self.own = outer, own
 
     def verify_used(self, generator: Generator, ranges: Mapping[str, Size | None]) -> None:
         """Raise `FormError` for an index that is bound and not used, so that its range is not known."""

@@ -126,7 +126,7 @@ class Symbols:
             values={n: support.values for n, support in supports.items() if isinstance(support, Finite)},
             one_hot=frozenset(one_hot & supports.keys()),
             totals={**dict.fromkeys(one_hot), **counts},
-            symmetric={p.name: self._told(p) for p in parameters if p.symmetric},
+            symmetric={p.name: told for p in parameters if (told := diagonal(self.model, p.name)) is not None},
             positive=frozenset((*(p.name for p in parameters if p.positive), *self.model.sizes)),
             signless=frozenset(
                 (
@@ -137,11 +137,6 @@ class Symbols:
             ),
             most={layer.name: layer.trials for layer in layers if layer.trials is not None},
         )
-
-    def _told(self, parameter: Parameter) -> int:
-        """How many indices of a half of a lateral weight tell its diagonal: those of a site."""
-        layer = self.model.layers[parameter.layers[0]]
-        return len(layer.dims) - layer.unit.states_axis
 
     def writer(self) -> Writer:
         """A writer of formulas."""
@@ -186,12 +181,21 @@ def length(layer: str) -> Expression:
     return call("length", Name(layer))
 
 
+def diagonal(model: Model, name: str) -> int | None:
+    """How many indices of a half of a lateral weight tell its diagonal, those of a site; None for other names."""
+    parameter = model.parameters.get(name)
+    if parameter is None or not parameter.symmetric:
+        return None
+    layer = model.layers[parameter.layers[0]]
+    return len(layer.dims) - layer.unit.states_axis
+
+
 def fixed_numbers(model: Model) -> dict[str, Fraction]:
-    """The parameters that the file fixes at a number, such as `sigma = 0.5`."""
+    """The parameters all of whose entries are fixed at a number, such as `sigma = 0.5`."""
     return {
         p.name: _as_written(p.initial.value)
         for p in model.parameters.values()
-        if p.fixed and p.initial.kind == "constant"
+        if p.fixed and p.initial.kind == "constant" and not (p.symmetric and p.initial.value)
     }
 
 

@@ -107,8 +107,8 @@ _OPTIMISERS = {
     ),
     "rmsprop": Method((), {"rho": _SHARE, "epsilon": _POSITIVE_NUMBER}, "rmsprop(rho = 0.9, epsilon = 1e-8)"),
 }
-_TARGET = constant(0, 1, "a target is a share of a unit's range, above 0 and below 1", above=True)
-_SPARSITY = {"sparsity": Method((_TARGET, _POSITIVE_NUMBER), example="sparsity(0.1, 0.5)")}
+_FINITE_NUMBER = constant(-_INFINITY, _INFINITY, "this is a number")
+_SPARSITY = {"sparsity": Method((_FINITE_NUMBER, _POSITIVE_NUMBER), example="sparsity(0.1, 0.5)")}
 _NEGATIVE_FORM = "cd(k) | pcd(k, chains = m) | gibbs(k) | tempering(k, chains = m, temperatures = t) | exact"
 _NEGATIVE_MEANING = (
     "states of the model: cd(k) k Gibbs sweeps from the batch; pcd(k) k sweeps of persistent chains, as many as the "
@@ -192,10 +192,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "sparsity",
         PHASES,
-        "target | sparsity(target, cost)",
-        "draws the activity of each hidden unit of finitely many states to the target: a penalty of cost (1) times the "
-        "cross-entropy of the target and the unit's running mean, both as shares of its range",
-        either(_TARGET, _SPARSITY),
+        "target | sparsity(target, strength)",
+        "the field of each hidden unit is pulled by strength (1) times the target less its running mean statistic (Lee, "
+        "Ekanadham and Ng 2008): for binary units, the derivative of a cross-entropy",
+        either(_FINITE_NUMBER, _SPARSITY),
     ),
     Setting(
         "centering",

@@ -116,25 +116,33 @@ v -- k : V
 """,
     "counting": """
 model Counting
-visible v : poisson[1]               bias b
-visible u : binomial[2](trials = 3)  bias c
-visible r : relu[1]                  bias e
-hidden  h : binary[2]                bias a
+visible v : poisson[1]              bias b
+visible u : binomial[1](trials = 3) bias c
+hidden  h : binary[1]               bias a
 v -- h : W
 u -- h : V
-r -- h : U
+""",
+    "rectified": """
+model Rectified
+visible v : relu[1]   bias b
+visible u : binary[1] bias c
+hidden  h : binary[1] bias a
+v -- h : W
+u -- h : V
 """,
 }
 EXACT = "positive = exact, negative = exact"
 
 
-def learner_of(text: str, settings: str, parameters: Any = None, **kwargs: Any) -> Learner:
-    artifact = with_train(text, f"fit {{ updates = 1, batch = 40, {settings} }}")
+def learner_of(text: str, settings: str, parameters: Any = None, artifact: Any = None, **kwargs: Any) -> Learner:
+    artifact = artifact or with_train(text, f"fit {{ updates = 1, batch = 40, {settings} }}")
     values = parameters or random_parameters(artifact, sd=0.4)
-    machine = Machine(artifact, kernels_of(artifact), {n: np.array(v) for n, v in values.items()})
+    machine = Machine(artifact, kernels_of(artifact), {n: np.array(v, artifact.dtype) for n, v in values.items()})
     observed = [n for n, x in artifact.layers.items() if x.role != "hidden"]
     trained = [n for n, p in artifact.parameters.items() if not p.fixed]
     masks = prepared(artifact, Path())[0]
+    for name, mask in masks.items():
+        machine.parameters[name][...] *= mask
     return Learner(machine, observed, recipe_of(artifact.phases[0], artifact.sizes), trained, 3, masks=masks, **kwargs)
 
 
@@ -206,7 +214,7 @@ def test_the_gradient_of_every_parameter_is_that_of_the_likelihood(model: str) -
         np.testing.assert_allclose(found[name], gradient, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.parametrize("model", ["sigma", "documents", "lateral", "tied", "counting", "units of a file"])
+@pytest.mark.parametrize("model", ["sigma", "documents", "lateral", "tied", "counting", "rectified", "units of a file"])
 def test_the_gradient_with_missing_entries_sums_them_out(model: str) -> None:
     learner = learner_of(MODELS[model], f"centering = off, {EXACT}")
     artifact, data = learner.machine.artifact, random_data(artifact_of(MODELS[model]), 4, seed=2)

@@ -197,7 +197,7 @@ class Learner:
             self._follow(means, clock[0], batch)
             self._negative_phase(batch)
         if self.recipe.sparsity is not None:
-            add_sparsity(self.machine, self.recipe.sparsity, self.latent, self.running, means, self.statistics, mass)
+            add_sparsity(self.machine, self.recipe.sparsity, self.latent, means, self.statistics, mass)
         for name, change in self.optimiser.step(rates, clock[0] + 1).items():
             self.running[name] *= change
         if self.average:

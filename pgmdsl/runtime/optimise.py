@@ -229,7 +229,7 @@ class Optimiser:
 
     def _weight_gradient(self, weight: str, absorbed: Mapping[str, Array], rates: Rates) -> Array:
         """The gradient of a weight in centred coordinates, less its decay, in the units that it moves in."""
-        gradient = self.statistics.gradient[weight]
+        gradient = self.statistics.gradient[weight].copy()
         self.coordinates.take_off(weight, gradient, absorbed)
         gradient -= self.machine.dtype.type(self._limit("decay", weight, rates)) * self.machine.p[weight]
         gradient /= self._unit_of_weight(weight)

@@ -50,12 +50,11 @@ def add_sparsity(
     machine: Machine,
     sparsity: Sparsity,
     sparse: tuple[str, ...],
-    running: Mapping[str, Array],
     means: Mapping[str, Array],
     statistics: Statistics,
     mass: float,
 ) -> None:
-    """Pull the field of each hidden unit by strength * (target - its running mean statistic).
+    """Pull the field of each hidden unit by strength * (target - its mean statistic in the positive phase).
 
     For a binary unit that is the derivative, with respect to its field, of -strength times the cross-entropy of the
     target and its activity. It reaches the bias, and each weight of a pair by the mean statistic of the unit at the
@@ -65,13 +64,13 @@ def add_sparsity(
         machine: what is trained.
         sparsity: target and strength.
         sparse: the hidden layers.
-        running: running mean statistics.
-        means: mean statistics of this batch.
+        means: mean statistics of this batch. They serve as they are: the pull is linear in them, so that their noise
+            averages out, where running means would lag behind the units and make these swing.
         statistics: changed in place.
         mass: what the gradient of this batch is multiplied by.
     """
     for name in sparse:
-        pull = (mass * sparsity.strength * (sparsity.target - running[name])).astype(machine.dtype)
+        pull = (mass * sparsity.strength * (sparsity.target - means[name])).astype(machine.dtype)
         lengths = sum(float(means[n].sum()) for n in machine.artifact.layers[name].counted if n in means)
         statistics.delta[name] += pull * machine.dtype.type(lengths or 1.0)
         for edge in machine.edges:

@@ -174,7 +174,7 @@ def evaluate_data(
     Args:
         machine: The model with its parameters.
         data: The cases; what is missing in them is summed out.
-        log_partition: log Z, of each case where it differs: `log_partition_of_cases` with `conditions_of` the cases.
+        log_partition: log Z, of each case where it differs: `log_partition_of_cases` with `conditions_of` them.
         seed: Of drawn bits.
         name: What the cases are, for the figures' names.
     """

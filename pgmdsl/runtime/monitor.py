@@ -12,7 +12,7 @@ from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.scores import score_cases
-from pgmdsl.runtime.evaluation import estimate_log_partition, is_enumerable
+from pgmdsl.runtime.evaluation import conditions_of, is_enumerable, log_partition_of_cases
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job, incomplete_layers
 from pgmdsl.runtime.machine import Held, Machine, State
@@ -217,11 +217,15 @@ def stop_value(job: Job, metric: str) -> float:
         case "pseudolikelihood":
             return float(np.average(pseudolikelihood(machine, observed), weights=weight))
         case "likelihood" | "bound":
-            log_z = estimate_log_partition(machine, "auto", job.feed.means(), temperatures=STOP_TEMPERATURES)
+            given, lengths = conditions_of(machine, observed)
+            log_z = log_partition_of_cases(
+                machine, "auto", job.feed.means(), given, lengths, temperatures=STOP_TEMPERATURES
+            )
             if metric == "bound":
-                values = mean_field_bound(machine, observed).log_weight - log_z.value
+                bound = mean_field_bound(machine, observed, held=taken.held).log_weight
+                values = bound - log_z.of_cases(len(bound))
             else:
-                values = score_cases(machine, observed, log_z).values
+                values = score_cases(machine, observed, log_z, held=taken.held).values
             return float(np.average(values, weights=weight))
         case _:
             raise AssertionError(f"the checker let stop by {metric} pass")

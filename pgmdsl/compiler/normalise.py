@@ -86,7 +86,7 @@ def _diverges(edge: Edge, layers: Mapping[str, Layer]) -> bool:
 
 
 def _connected(edges: Iterable[Edge]) -> list[list[Edge]]:
-    """The edges in groups, in order of first edges: those that share a layer, directly or through others, are in one."""
+    """The edges in groups, in order of their first: those that share a layer, directly or through others, in one."""
     groups: list[list[Edge]] = []
     for edge in edges:
         near = [group for group in groups if any(set(edge.layers) & set(other.layers) for other in group)]

@@ -193,8 +193,8 @@ SETTINGS: tuple[Setting, ...] = (
         "sparsity",
         PHASES,
         "target | sparsity(target, strength)",
-        "the field of each hidden unit is pulled by strength (1) times the target less its running mean statistic (Lee, "
-        "Ekanadham and Ng 2008): for binary units, the derivative of a cross-entropy",
+        "the field of each hidden unit is pulled by strength (1) times the target less its running mean statistic "
+        "(Lee, Ekanadham and Ng 2008): for binary units, the derivative of a cross-entropy",
         either(_FINITE_NUMBER, _SPARSITY),
     ),
     Setting(

@@ -111,15 +111,14 @@ def check_sums(pair: Pair, held: bool) -> None:
     masks = pair.flat_held() if held else {}
     clamped = {n: pair.s[n] for n in known}
     got = log_sums(pair.machine, clamped, held=masks)
-    bound = mean_field_bound(pair.machine, clamped, sweeps=3, held=masks)
+    bound = mean_field_bound(pair.machine, clamped, sweeps=500, tolerance=pair.tolerance / 100, held=masks)
     for i in range(CASES):
         holes = {n: mask[i] for n, mask in pair.held.items()} if held else None
         wanted = oracle.table(pair.oracle, pair.case(i, known), holes).log_sum
         scale = 1 + pair.magnitude + abs(wanted)
         pair.close(got[i], wanted, scale)
-        latent = (*pair.hidden, *pair.visible) if held else pair.hidden
-        means = {n: pair.state(n, bound.means[n][i : i + 1]) for n in latent}
-        case = pair.case(i, pair.given if held else known)
+        means = {n: pair.state(n, mean[i : i + 1]) for n, mean in bound.means.items()}
+        case = pair.case(i, tuple(n for n in known if n not in means))
         pair.close(bound.log_weight[i], oracle.bound(pair.oracle, case, means, holes), scale)
         assert bound.log_weight[i] <= wanted + pair.tolerance * scale, "the bound passed the sum"
 

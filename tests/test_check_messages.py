@@ -239,6 +239,10 @@ def test_no_explanation_is_left_over() -> None:
     assert files == set(codes())
 
 
+def test_codes_of_what_is_built_by_now_are_not_used_again() -> None:
+    assert not {f"E90{n}" for n in range(2, 10)} & set(codes())
+
+
 def test_given_sizes(golden: Callable[[str, str], None]) -> None:
     half: Any = 2.5
     texts = [shown(RBM, H=3), shown(RBM, F=0), shown(RBM, F=half), shown(RBM, F=10**9)]

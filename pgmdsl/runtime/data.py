@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,41 +133,6 @@ class Data:
         mean[~seen] = middle(column.layer, mean[seen])
         variance[~seen] = variance[seen].mean() if seen.any() else 1.0
         return mean, variance
-
-    def mean_statistic(self, layer: str, statistic: Callable[[Array], Array]) -> NDArray[np.float64]:
-        """The weighted mean of a layer's statistic, (size,), of units without input where it is not observed.
-
-        Args:
-            layer: the layer.
-            statistic: of states (rows, size): the kernel of that name, with its parameters. It is affine in the state
-                wherever a unit has more states than can be listed (the language sees to it).
-        """
-        mean, _ = self.moments(layer)
-        values = self.columns[layer].layer.values
-        if len(values) == 2:  # of bits that are drawn, the mean states are between these
-            low, high = (np.asarray(statistic(np.full((1, len(mean)), v))[0], np.float64) for v in values)
-            return np.asarray(low + (mean - values[0]) / (values[1] - values[0]) * (high - low))
-        if not values:
-            return np.asarray(statistic(mean[None])[0], np.float64)
-        shares = self._shares(layer)
-        at = [np.asarray(statistic(np.full((1, len(mean)), v))[0], np.float64) for v in values]
-        return np.asarray(sum(share * s for share, s in zip(shares, at, strict=True)), np.float64)
-
-    def _shares(self, layer: str) -> NDArray[np.float64]:
-        """How often each unit of finitely many states is in each, (states, size); equally often if never observed."""
-        column = self.columns[layer]
-        values = np.array(column.layer.values)
-        between = (values[1:] + values[:-1]) / 2  # stored values may be rounded
-        counts = np.zeros((len(values), column.layer.size))
-        for cases in self.chunks():
-            states, weight = column.expected(self.rows[cases]), self.weight(cases)
-            observed = column.observed(self.rows[cases])
-            nearest = np.searchsorted(between, states)
-            for i in range(len(values)):
-                there = nearest == i
-                counts[i] += weight @ (there if observed is None else there & observed)
-        total = counts.sum(axis=0)
-        return np.asarray(np.divide(counts, total, out=np.full_like(counts, 1 / len(values)), where=total > 0))
 
 
 @dataclass(frozen=True)

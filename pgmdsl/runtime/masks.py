@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,13 @@ def weight_mask(parameter: ArtifactParameter, artifact: Artifact, base: Path) ->
 
     Raises:
         Error: a mask file that cannot be read, of another shape, of other values than 0 and 1, not symmetric where the
-            weight is; layers without a common grid for `local`; a mask that leaves nothing.
+            weight is; a mask that leaves nothing.
     """
     layers = [artifact.layers[name] for name in parameter.layers]
     mask: Mask | None = None
     if parameter.mask is not None:
         local = parameter.mask.kind == "local"
-        mask = _local(parameter, layers) if local else _from_file(parameter, layers, base)
+        mask = _local(parameter.mask.radius, layers) if local else _from_file(parameter, layers, base)
     if parameter.symmetric:
         between = ~same_site(layers[0])
         mask = between if mask is None else mask & between
@@ -180,31 +179,18 @@ def _from_file(parameter: ArtifactParameter, layers: list[ArtifactLayer], base: 
     return mask
 
 
-def _local(parameter: ArtifactParameter, layers: list[ArtifactLayer]) -> Mask:
-    """Entries of units within the radius of each other in every axis, the smaller grid stretched to the larger.
+def _local(radius: float, layers: list[ArtifactLayer]) -> Mask:
+    """Entries of units of two layers within the radius of each other in every axis, the smaller grid stretched.
 
-    Unit i of n on an axis that has m at most stands at (i + 1/2) m/n - 1/2. States of one site are at one place. With
-    three layers and more, each two of the units have to be within the radius.
+    Unit i of n on an axis on which the larger layer has m stands at (i + 1/2) m/n - 1/2. The states of one site are at
+    one place. Which layers have such grids the compiler has seen to.
     """
-    assert parameter.mask is not None, "the caller has looked"
-    grids = [layer.dims[:-1] if layer.support in ("one_hot", "counts") else layer.dims for layer in layers]
-    axes = len(grids[0])
-    if axes == 0 or any(len(grid) != axes for grid in grids):
-        has = ", ".join(f"{layer.name} has {grid or 'none'}" for layer, grid in zip(layers, grids, strict=True))
-        raise Error(
-            f"mask = local(...) of {parameter.name} needs layers on grids with the same number of axes, and {has}; "
-            "declare them so, for example hidden h : binary[20, 20], or name a mask file"
-        )
-    mask = np.ones([n for grid in grids for n in grid], bool)
-    for axis in range(axes):
-        top = max(grid[axis] for grid in grids)
-        places = [(np.arange(grid[axis]) + 0.5) * top / grid[axis] - 0.5 for grid in grids]
-        for one, other in combinations(range(len(grids)), 2):
-            near = np.abs(places[one][:, None] - places[other]) <= parameter.mask.radius + _ROUNDING
-            shape = [1] * mask.ndim
-            shape[one * axes + axis], shape[other * axes + axis] = near.shape
-            mask &= near.reshape(shape)
-    mask = mask.reshape([layer.size // layer.states for layer in layers])
+    categorical = ("one_hot", "counts")
+    first, second = (layer.dims[:-1] if layer.support in categorical else layer.dims for layer in layers)
+    mask = np.ones((1, 1), bool)
+    for n, m in zip(first, second, strict=True):
+        one, other = ((np.arange(k) + 0.5) * max(n, m) / k for k in (n, m))
+        mask = np.kron(mask, np.abs(one[:, None] - other) <= radius + _ROUNDING)
     for axis, layer in enumerate(layers):
         mask = np.repeat(mask, layer.states, axis=axis)
     return mask

@@ -85,13 +85,29 @@ def _starts_centred(parameter: ArtifactParameter, artifact: Artifact) -> bool:
 
 
 def data_statistics(machine: Machine, data: Data) -> Vectors:
-    """The mean statistics (size,) of the machine's layers that are in the data."""
+    """The mean statistics (size,) of the machine's layers that are in the data.
 
-    def measured(name: str) -> NDArray[np.float64]:
-        statistic = machine.kernels.statistic[name]
-        return data.mean_statistic(name, lambda x: statistic(machine.p, np.ascontiguousarray(x, machine.dtype)))
+    A statistic is affine in the state, so that its mean follows from that of the state and from two states.
+    """
+    means: Vectors = {}
+    for name in (n for n in machine.layers if n in data.columns):
+        low, high = _ends(machine, name)
+        mean, _ = data.moments(name)
+        first, last = _statistic(machine, name, low), _statistic(machine, name, high)
+        means[name] = first + (mean - low) / (high - low) * (last - first)
+    return means
 
-    return {name: measured(name) for name in machine.layers if name in data.columns}
+
+def _ends(machine: Machine, name: str) -> tuple[float, float]:
+    """The least and the greatest state of a layer's units; 0 and 1 where these are not bounded."""
+    values = machine.artifact.layers[name].values
+    return (values[0], values[-1]) if values else (0.0, 1.0)
+
+
+def _statistic(machine: Machine, name: str, state: float) -> NDArray[np.float64]:
+    """The statistic of a layer whose units are all in one state, (size,)."""
+    states = np.full((1, machine.artifact.layers[name].size), state, machine.dtype)
+    return np.asarray(machine.kernels.statistic[name](machine.p, states)[0], np.float64)
 
 
 def mean_statistics(machine: Machine, known: Mapping[str, Array]) -> Vectors:
@@ -139,10 +155,9 @@ def interior(machine: Machine, name: str, mean: NDArray[np.float64]) -> NDArray[
     layer = machine.artifact.layers[name]
     if not layer.values:
         return inside(layer, mean)
-    ends = np.repeat(np.array([[layer.values[0]], [layer.values[-1]]], machine.dtype), layer.size, axis=1)
-    statistic = machine.kernels.statistic[name](machine.p, ends).astype(np.float64)
-    gap = MARGIN * np.abs(statistic[1] - statistic[0])
-    return np.asarray(np.clip(mean, statistic.min(axis=0) + gap, statistic.max(axis=0) - gap))
+    ends = np.array([_statistic(machine, name, state) for state in _ends(machine, name)])
+    gap = MARGIN * np.abs(ends[1] - ends[0])
+    return np.asarray(np.clip(mean, ends.min(axis=0) + gap, ends.max(axis=0) - gap))
 
 
 def inside(layer: ArtifactLayer, mean: NDArray[np.float64], margin: float = MARGIN) -> NDArray[np.float64]:

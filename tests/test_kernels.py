@@ -341,6 +341,24 @@ def test_momentum_and_average_steps(kernels, shape):
     np.testing.assert_allclose(average, 0.25 * moved, atol=tolerance(kernels))
 
 
+def test_adam_and_rmsprop_steps(kernels):
+    """Two steps each from the papers' equations, the second with averages that are not zero."""
+    rng = np.random.default_rng(0)
+    start, *gradients = rng.normal(size=(3, 4, 5)).astype(kernels.header["dtype"])
+    w, first, second = start.astype(float), np.zeros((4, 5)), np.zeros((4, 5))
+    v, mean_square = start.astype(float), np.zeros((4, 5))
+    adam, rmsprop = ([start.copy(), *(np.zeros_like(start) for _ in range(n))] for n in (2, 1))
+    for t, gradient in enumerate(gradients, start=1):
+        kernels.adam_step(*adam, gradient, 0.1, 0.9, 0.99, 1e-3, t)
+        first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
+        w += 0.1 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.99**t)) + 1e-3)
+        kernels.rmsprop_step(*rmsprop, gradient, 0.1, 0.9, 1e-3)
+        mean_square = 0.9 * mean_square + 0.1 * gradient**2
+        v += 0.1 * gradient / (np.sqrt(mean_square) + 1e-3)
+    for found, wanted in zip((*adam, *rmsprop), (w, first, second, v, mean_square), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=tolerance(kernels))
+
+
 def test_centred_steps(kernels):
     rng = np.random.default_rng(0)
     real = kernels.header["dtype"]

@@ -20,29 +20,29 @@ def ${unit}_${verb}_in_turn(field, own, scale, ${states}${arrays}${key}entries, 
     `field` is the coupling field of `out` as it comes, `rows` the entries' rows of the couplings, (entries, size). What
     is added to `out` goes to `change` (cases, entries): the field is then field + change @ rows.${counters}
     """
-    cases, wide = out.shape[0], out.shape[0] * ${width}
+    cases${states_name} = out.shape[0]${states_value}
     waiting = np.empty((entries.size, cases), out.dtype)
     for i in range(cases):
         for e in range(entries.size):
             waiting[e, i] = field[i, entries[e]]
-    fields, owns, found = np.empty((1, wide), out.dtype), np.empty((1, wide), out.dtype), np.empty((1, wide), out.dtype)
-    step${array_names} = np.empty((${width}, cases), out.dtype)${array_rows}
-    for first in range(0, entries.size, ${width}):
-        for k in range(${width}):
+    fields, step = np.empty((1, cases * states), out.dtype), np.empty((states, cases), out.dtype)
+    owns, found = np.empty_like(fields), np.empty_like(fields)${empty}
+    for first in range(0, entries.size, states):
+        for k in range(states):
             j = entries[first + k]
             for i in range(cases):
-                fields[0, i * ${width} + k] = waiting[first + k, i]
-                owns[0, i * ${width} + k] = own[min(i, own.shape[0] - 1), j]${fill}
-        ${unit}_${verb}(fields, owns, scale, ${states}${array_pass}${counter}found)
-        for k in range(${width}):
+                fields[0, i * states + k] = waiting[first + k, i]
+                owns[0, i * states + k] = own[min(i, own.shape[0] - 1), j]${fill}${counter}
+        ${unit}_${verb}(fields, owns, scale, ${states}${here}${counter_argument}found)
+        for k in range(states):
             j = entries[first + k]
             for i in range(cases):
-                new = out[i, j] if held.size > 0 and held[i, j] else found[0, i * ${width} + k]
+                new = out[i, j] if held.size > 0 and held[i, j] else found[0, i * states + k]
                 step[k, i] = new - out[i, j]
                 change[i, first + k] = step[k, i]
                 out[i, j] = new
-        for e in range(first + ${width}, entries.size):
-            for k in range(${width}):
+        for e in range(first + states, entries.size):
+            for k in range(states):
                 coupling = rows[first + k, entries[e]]
                 if coupling != Real(0.0):
                     for i in range(cases):
@@ -50,6 +50,7 @@ def ${unit}_${verb}_in_turn(field, own, scale, ${states}${arrays}${key}entries, 
 ''')
 
 _COUNTERS = "\n\n    Site n of case i uses the counter key + n 2^32 + i."
+_COUNTER = "\n        counter = np.uint64(key + (np.uint64(entries[first] // states) << np.uint64(32)))"
 
 
 def emit_lateral(unit: UnitPlan) -> str:
@@ -60,19 +61,19 @@ def emit_lateral(unit: UnitPlan) -> str:
 def _loop(unit: UnitPlan, verb: Literal["draw", "means"]) -> str:
     one_hot, draws = isinstance(unit.sampler, Categorical), verb == "draw"
     names = () if one_hot else own_arguments(unit, verb)
-    site = "np.uint64(entries[first] // states)" if one_hot else "np.uint64(entries[first])"
     return _SOURCE.substitute(
         unit=unit.name,
         verb=verb,
         what="Draws" if draws else "Means",
         states="states, " if one_hot else "",
-        width="states" if one_hot else "1",
+        states_name="" if one_hot else ", states",
+        states_value="" if one_hot else ", 1",
         arrays=parameters(names),
-        array_names="".join(f", here_{name}" for name in names),
-        array_rows="".join(f", np.empty(wide, p_{name}.dtype)" for name in names),
+        empty="".join(f"\n    here_{name} = np.empty(cases, p_{name}.dtype)" for name in names),
         fill="".join(f"\n                here_{name}[i] = p_{name}[j]" for name in names),
-        array_pass="".join(f"here_{name}, " for name in names),
+        here="".join(f"here_{name}, " for name in names),
         key="key, " if draws else "",
-        counter=f"np.uint64(key + ({site} << np.uint64(32))), " if draws else "",
+        counter=_COUNTER if draws else "",
+        counter_argument="counter, " if draws else "",
         counters=_COUNTERS if draws else "",
     )

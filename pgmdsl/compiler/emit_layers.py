@@ -63,7 +63,7 @@ def sample_${layer}(p, field, own, scale, key, out, trials=None, held=None):
 def relax_${layer}(p, field, own, scale, out, trials=None, held=None):
     """Units of ${layer} set in turn to their means given the others' in `out`; own + scale * field follows."""
     sites = Sites(couplings_${layer}(p), ${width}, p.get("colours ${layer}"), held)
-    visit(${unit}_means_in_turn, field, own, (float(scale), ${states}${means}), sites, out)
+    visit(${unit}_means_in_turn, field, own, ${means_arguments}, sites, out)
 ''')
 
 _REST = Template('''
@@ -169,6 +169,8 @@ def emit_sweeps(plan: KernelPlan) -> str:
 def _pieces(layer: LayerPlan, unit: UnitPlan) -> dict[str, str]:
     """What the templates of a layer are filled with."""
     names = _names(layer, unit)
+    states = f"{layer.states}, " if _has_states(unit) else ""
+    means = _arguments(layer, unit, "means")
     energies = f"\n    {unit.name}_add_energies(s, {_arguments(layer, unit, 'add_energies')}out)"
     return {
         "layer": layer.name,
@@ -177,7 +179,7 @@ def _pieces(layer: LayerPlan, unit: UnitPlan) -> dict[str, str]:
         "products": emit_products(layer.contractions),
         "factor_text": unicode_text(unit.own_factor),
         "factor": _per_unit(layer, unit, unit.own_factor),
-        "states": f"{layer.states}, " if _has_states(unit) else "",
+        "states": states,
         "width": str(layer.states),
         "trials": "trials, " if layer.counts else "",
         "counted": "trials, mask(held), " if layer.counts else "",
@@ -186,7 +188,8 @@ def _pieces(layer: LayerPlan, unit: UnitPlan) -> dict[str, str]:
         "couplings": _couplings(layer.lateral),
         "couplings_text": " + ".join(_coupling_text(c) for c in layer.lateral),
         "draw": _arguments(layer, unit, "draw"),
-        "means": _arguments(layer, unit, "means"),
+        "means": means,
+        "means_arguments": f"(float(scale), {states}{means}".rstrip(" " if not states + means else ", ") + ")",
         "partition": _arguments(layer, unit, "add_log_partitions"),
         "change": _arguments(layer, unit, "add_changes"),
         "energy_text": unicode_text(unit.energy),

@@ -152,8 +152,8 @@ def visit(
 ) -> None:
     """Set the sites of a layer, each given the newest states of all others.
 
-    `field` is the coupling field of `out`, and is again on return. The loop sets the sites of a group, with regard to what
-    these send to each other; what they send to the rest of the layer is one matrix product a group.
+    `field` is the coupling field of `out`, and is again on return. The loop sets the sites of one group, with regard to
+    what these send to each other; what they send to the rest of the layer is one matrix product a group.
     """
     for entries in site_groups(sites):
         rows_here, change = sites.couplings[entries], np.empty((len(out), len(entries)), out.dtype)

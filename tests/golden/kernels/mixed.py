@@ -371,39 +371,43 @@ def gaussian_log_partition(f, p_sigma):
 
 
 @njit(**KERNEL)
-def gaussian_draw(field, own, scale, key, out):
-    """s normal with mean E[s] = f and variance 1.
+def gaussian_draw_row(fields, levels, scale, counter, drawn):
+    """s normal with mean E[s] = f and variance 1."""
+    for j in range(drawn.size):
+        f = levels[j] + scale * fields[j]
+        drawn[j] = gaussian_mean(f) + normal(np.uint64(counter + np.uint64(j)))
 
-    f = own + scale * field; unit j of case i uses counter key + i * size + j.
-    """
-    scale = Real(scale)
+
+@njit(**KERNEL)
+def gaussian_draw(field, own, scale, key, out):
+    """out = s drawn at f = own + scale * field; unit j of case i uses counter key + i * size + j."""
     for i in range(out.shape[0]):
-        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            drawn[j] = gaussian_mean(f) + normal(np.uint64(counter + np.uint64(j)))
+        counter, levels = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1])), own[min(i, own.shape[0] - 1)]
+        gaussian_draw_row(field[i], levels, Real(scale), counter, out[i])
+
+
+@njit(**KERNEL)
+def gaussian_mean_row(fields, levels, scale, means):
+    """means = E[s] at f = levels + scale * fields."""
+    for j in range(means.size):
+        f = levels[j] + scale * fields[j]
+        means[j] = gaussian_mean(f)
 
 
 @njit(**KERNEL)
 def gaussian_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
-    scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            means[j] = gaussian_mean(f)
+        gaussian_mean_row(field[i], own[min(i, own.shape[0] - 1)], Real(scale), out[i])
 
 
 @njit(**KERNEL)
 def gaussian_add_log_partitions(field, own, scale, p_sigma, out):
     """out += sum over units of A(f), f = own + scale * field."""
-    scale = Real(scale)
     for i in range(field.shape[0]):
         fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            f = levels[j] + scale * fields[j]
+            f = levels[j] + Real(scale) * fields[j]
             total += gaussian_log_partition(f, p_sigma[j])
         out[i] += total
 
@@ -480,17 +484,17 @@ def gaussian_expected_slopes_sigma(field, own, scale, p_b, p_sigma, out):
 # --- Unit type softmax -------------------------------------------------------------------------------------------
 
 @njit(**KERNEL)
-def softmax_weights(fields, own, scale, first, states, out):
-    """out[k] = exp(f[k] - peak) for the entries of one site; the peak, the largest f[k], and their sum."""
-    for k in range(first, first + states):
-        out[k] = own[k] + scale * fields[k]
-    peak, total = out[first], 0.0
-    for k in range(first + 1, first + states):
+def softmax_weights(fields, levels, scale, out):
+    """out[k] = exp(f[k] - peak) for the states of one site; the peak, the largest f[k], and their sum."""
+    for k in range(out.size):
+        out[k] = levels[k] + scale * fields[k]
+    peak, total = out[0], Real(0.0)
+    for k in range(1, out.size):
         peak = max(peak, out[k])
-    for k in range(first, first + states):
+    for k in range(out.size):
         out[k] = exp(out[k] - peak)
-    for k in range(first, first + states):
-        total += np.float64(out[k])
+    for k in range(out.size):
+        total += out[k]
     return peak, total
 
 
@@ -502,18 +506,17 @@ def softmax_draw(field, own, scale, states, key, out):
     """
     scale, sites = Real(scale), out.shape[1] // states
     for i in range(out.shape[0]):
-        levels, drawn = own[min(i, own.shape[0] - 1)], out[i]
+        fields, levels, counter = field[i], own[min(i, own.shape[0] - 1)], key + np.uint64(i) * np.uint64(sites)
         for site in range(sites):
-            first = site * states
-            _, total = softmax_weights(field[i], levels, scale, first, states, drawn)
-            u = uniform(np.uint64(key + np.uint64(i) * np.uint64(sites) + np.uint64(site)))
-            level, cumulative, chosen = np.float64(u) * total, 0.0, 0
+            here = slice(site * states, (site + 1) * states)
+            drawn = out[i, here]
+            _, total = softmax_weights(fields[here], levels[here], scale, drawn)
+            level, cumulative, chosen = uniform(np.uint64(counter + np.uint64(site))) * total, Real(0.0), 0
             for k in range(states):
-                cumulative += np.float64(drawn[first + k])
-                drawn[first + k] = Real(0.0)
-                if cumulative <= level:
-                    chosen = k + 1
-            drawn[first + min(chosen, states - 1)] = Real(1.0)
+                cumulative += drawn[k]
+                drawn[k] = Real(0.0)
+                chosen += 1 if cumulative <= level else 0
+            drawn[min(chosen, states - 1)] = Real(1.0)
 
 
 @njit(**KERNEL)
@@ -521,23 +524,25 @@ def softmax_means(field, own, scale, states, out):
     """out = E[s] = softmax(f) over the states of each site, f = own + scale * field."""
     scale = Real(scale)
     for i in range(out.shape[0]):
-        levels, means = own[min(i, own.shape[0] - 1)], out[i]
+        fields, levels = field[i], own[min(i, own.shape[0] - 1)]
         for first in range(0, out.shape[1], states):
-            _, total = softmax_weights(field[i], levels, scale, first, states, means)
-            share = Real(1.0 / total)
-            for k in range(first, first + states):
-                means[k] *= share
+            here = slice(first, first + states)
+            means = out[i, here]
+            _, total = softmax_weights(fields[here], levels[here], scale, means)
+            for k in range(states):
+                means[k] /= total
 
 
 @njit(**KERNEL)
 def softmax_add_log_partitions(field, own, scale, states, out):
     """out += sum over sites of log sum exp(f), f = own + scale * field."""
-    scale, scratch = Real(scale), np.empty_like(own[0])
+    scale, scratch = Real(scale), np.empty(states, own.dtype)
     for i in range(field.shape[0]):
-        levels = own[min(i, own.shape[0] - 1)]
+        fields, levels = field[i], own[min(i, own.shape[0] - 1)]
         for first in range(0, field.shape[1], states):
-            peak, total = softmax_weights(field[i], levels, scale, first, states, scratch)
-            out[i] += np.float64(peak) + math.log(total)
+            here = slice(first, first + states)
+            peak, total = softmax_weights(fields[here], levels[here], scale, scratch)
+            out[i] += np.float64(peak) + math.log(np.float64(total))
 
 
 @njit(**KERNEL)
@@ -547,28 +552,29 @@ def softmax_add_changes(field, own0, scale0, own1, scale1, states, out):
     The integral of the means along the straight line from f0 to f1, by Gauss's rule with two points (error of fifth
     order in f1 - f0). Where an entry moves by more than STEP the two values are subtracted instead.
     """
-    change, middle, scratch = np.empty_like(own0[0]), np.empty_like(own0[0]), np.empty_like(own0[0])
+    change, middle, scratch = np.empty(states, own0.dtype), np.empty(states, own0.dtype), np.empty(states, own0.dtype)
     start, end, slope = Real(scale0), Real(scale1), Real(scale1 - scale0)
     for i in range(field.shape[0]):
-        fields, levels0, levels1 = field[i], own0[min(i, own0.shape[0] - 1)], own1[min(i, own1.shape[0] - 1)]
-        for k in range(field.shape[1]):
-            change[k] = (levels1[k] - levels0[k]) + slope * fields[k]
-            middle[k] = levels0[k] + start * fields[k] + Real(0.5) * change[k]
         for first in range(0, field.shape[1], states):
-            largest, moved = Real(0.0), 0.0
-            for k in range(first, first + states):
+            here = slice(first, first + states)
+            fields, largest, moved = field[i, here], Real(0.0), 0.0
+            levels0, levels1 = own0[min(i, own0.shape[0] - 1), here], own1[min(i, own1.shape[0] - 1), here]
+            for k in range(states):
+                change[k] = (levels1[k] - levels0[k]) + slope * fields[k]
+                middle[k] = levels0[k] + start * fields[k] + Real(0.5) * change[k]
+            for k in range(states):
                 largest = max(largest, abs(change[k]))
             if largest > Real(STEP):
-                peak1, total1 = softmax_weights(fields, levels1, end, first, states, scratch)
-                peak0, total0 = softmax_weights(fields, levels0, start, first, states, scratch)
-                moved = np.float64(peak1 - peak0) + math.log(total1 / total0)
+                peak1, total1 = softmax_weights(fields, levels1, end, scratch)
+                peak0, total0 = softmax_weights(fields, levels0, start, scratch)
+                moved = np.float64(peak1 - peak0) + math.log(np.float64(total1) / np.float64(total0))
             else:
                 for side in (Real(-GAUSS), Real(GAUSS)):
-                    _, total = softmax_weights(change, middle, side, first, states, scratch)
-                    weighted = 0.0
-                    for k in range(first, first + states):
-                        weighted += np.float64(change[k]) * np.float64(scratch[k])
-                    moved += 0.5 * weighted / total
+                    _, total = softmax_weights(change, middle, side, scratch)
+                    weighted = Real(0.0)
+                    for k in range(states):
+                        weighted += change[k] * scratch[k]
+                    moved += 0.5 * np.float64(weighted) / np.float64(total)
             out[i] += moved
 
 
@@ -587,40 +593,44 @@ def binary_log_partition(f):
 
 
 @njit(**KERNEL)
-def binary_draw(field, own, scale, key, out):
-    """s = 1 where u + u exp(-(f)) < 1, else 0; the log odds are f.
+def binary_draw_row(fields, levels, scale, counter, drawn):
+    """s = 1 where u + u exp(-(f)) < 1, else 0; the log odds are f."""
+    for j in range(drawn.size):
+        f = levels[j] + scale * fields[j]
+        u = uniform(np.uint64(counter + np.uint64(j)))
+        drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
 
-    f = own + scale * field; unit j of case i uses counter key + i * size + j.
-    """
-    scale = Real(scale)
+
+@njit(**KERNEL)
+def binary_draw(field, own, scale, key, out):
+    """out = s drawn at f = own + scale * field; unit j of case i uses counter key + i * size + j."""
     for i in range(out.shape[0]):
-        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            u = uniform(np.uint64(counter + np.uint64(j)))
-            drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
+        counter, levels = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1])), own[min(i, own.shape[0] - 1)]
+        binary_draw_row(field[i], levels, Real(scale), counter, out[i])
+
+
+@njit(**KERNEL)
+def binary_mean_row(fields, levels, scale, means):
+    """means = E[s] at f = levels + scale * fields."""
+    for j in range(means.size):
+        f = levels[j] + scale * fields[j]
+        means[j] = binary_mean(f)
 
 
 @njit(**KERNEL)
 def binary_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
-    scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            means[j] = binary_mean(f)
+        binary_mean_row(field[i], own[min(i, own.shape[0] - 1)], Real(scale), out[i])
 
 
 @njit(**KERNEL)
 def binary_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
-    scale = Real(scale)
     for i in range(field.shape[0]):
         fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            f = levels[j] + scale * fields[j]
+            f = levels[j] + Real(scale) * fields[j]
             total += binary_log_partition(f)
         out[i] += total
 
@@ -666,40 +676,44 @@ def spin_log_partition(f):
 
 
 @njit(**KERNEL)
-def spin_draw(field, own, scale, key, out):
-    """s = 1 where u + u exp(-(2 f)) < 1, else -1; the log odds are 2 f.
+def spin_draw_row(fields, levels, scale, counter, drawn):
+    """s = 1 where u + u exp(-(2 f)) < 1, else -1; the log odds are 2 f."""
+    for j in range(drawn.size):
+        f = levels[j] + scale * fields[j]
+        u = uniform(np.uint64(counter + np.uint64(j)))
+        drawn[j] = Real(1.0) if u + u * exp(-Real(2.0) * f) < Real(1.0) else Real(-1.0)
 
-    f = own + scale * field; unit j of case i uses counter key + i * size + j.
-    """
-    scale = Real(scale)
+
+@njit(**KERNEL)
+def spin_draw(field, own, scale, key, out):
+    """out = s drawn at f = own + scale * field; unit j of case i uses counter key + i * size + j."""
     for i in range(out.shape[0]):
-        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            u = uniform(np.uint64(counter + np.uint64(j)))
-            drawn[j] = Real(1.0) if u + u * exp(-Real(2.0) * f) < Real(1.0) else Real(-1.0)
+        counter, levels = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1])), own[min(i, own.shape[0] - 1)]
+        spin_draw_row(field[i], levels, Real(scale), counter, out[i])
+
+
+@njit(**KERNEL)
+def spin_mean_row(fields, levels, scale, means):
+    """means = E[s] at f = levels + scale * fields."""
+    for j in range(means.size):
+        f = levels[j] + scale * fields[j]
+        means[j] = spin_mean(f)
 
 
 @njit(**KERNEL)
 def spin_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
-    scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            means[j] = spin_mean(f)
+        spin_mean_row(field[i], own[min(i, own.shape[0] - 1)], Real(scale), out[i])
 
 
 @njit(**KERNEL)
 def spin_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
-    scale = Real(scale)
     for i in range(field.shape[0]):
         fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            f = levels[j] + scale * fields[j]
+            f = levels[j] + Real(scale) * fields[j]
             total += spin_log_partition(f)
         out[i] += total
 
@@ -752,14 +766,12 @@ def own_factor_v(p):
     return 1.0 / p["sigma_v"]
 
 
-
 def sample_v(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of v drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         gaussian_draw(field, rows(own), float(scale), np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_v(p, field, own, scale, out, trials=None, held=None):
@@ -769,9 +781,7 @@ def mean_v(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_v = mean_v
-
 
 
 def log_partition_v(p, field, own, scale, out, trials=None):
@@ -804,7 +814,6 @@ def state_v(p, s):
     return s * p["sigma_v"]
 
 
-
 def slope_v_sigma(p, s, field, out):
     """out = -d energy / d sigma of each unit at its state and coupling field f: −f x/sigma² + (x − b)² · 4 sigma/(2 sigma²)²."""
     gaussian_slopes_sigma(s, field, p["sigma_v"], p["b"], out)
@@ -813,7 +822,6 @@ def slope_v_sigma(p, s, field, out):
 def expected_slope_v_sigma(p, field, own, scale, out):
     """out = the mean of slope_v_sigma over each unit's conditional at the field own + scale * field."""
     gaussian_expected_slopes_sigma(field, rows(own), float(scale), p["b"], p["sigma_v"], out)
-
 
 
 def curvature_v(p):
@@ -842,14 +850,12 @@ def own_factor_y(p):
     return np.full(6, 1.0, Real)
 
 
-
 def sample_y(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of y drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         softmax_draw(field, rows(own), float(scale), 3, np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_y(p, field, own, scale, out, trials=None, held=None):
@@ -859,9 +865,7 @@ def mean_y(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_y = mean_y
-
 
 
 def log_partition_y(p, field, own, scale, out, trials=None):
@@ -918,14 +922,12 @@ def own_factor_h(p):
     return np.full(4, 1.0, Real)
 
 
-
 def sample_h(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of h drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         binary_draw(field, rows(own), float(scale), np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_h(p, field, own, scale, out, trials=None, held=None):
@@ -935,9 +937,7 @@ def mean_h(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_h = mean_h
-
 
 
 def log_partition_h(p, field, own, scale, out, trials=None):
@@ -994,14 +994,12 @@ def own_factor_z(p):
     return np.full(4, 1.0, Real)
 
 
-
 def sample_z(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of z drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         spin_draw(field, rows(own), float(scale), np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_z(p, field, own, scale, out, trials=None, held=None):
@@ -1011,9 +1009,7 @@ def mean_z(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_z = mean_z
-
 
 
 def log_partition_z(p, field, own, scale, out, trials=None):

@@ -300,40 +300,44 @@ def binary_log_partition(f):
 
 
 @njit(**KERNEL)
-def binary_draw(field, own, scale, key, out):
-    """s = 1 where u + u exp(-(f)) < 1, else 0; the log odds are f.
+def binary_draw_row(fields, levels, scale, counter, drawn):
+    """s = 1 where u + u exp(-(f)) < 1, else 0; the log odds are f."""
+    for j in range(drawn.size):
+        f = levels[j] + scale * fields[j]
+        u = uniform(np.uint64(counter + np.uint64(j)))
+        drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
 
-    f = own + scale * field; unit j of case i uses counter key + i * size + j.
-    """
-    scale = Real(scale)
+
+@njit(**KERNEL)
+def binary_draw(field, own, scale, key, out):
+    """out = s drawn at f = own + scale * field; unit j of case i uses counter key + i * size + j."""
     for i in range(out.shape[0]):
-        fields, levels, drawn = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        counter = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1]))
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            u = uniform(np.uint64(counter + np.uint64(j)))
-            drawn[j] = Real(1.0) if u + u * exp(-f) < Real(1.0) else Real(0.0)
+        counter, levels = np.uint64(key + np.uint64(i) * np.uint64(out.shape[1])), own[min(i, own.shape[0] - 1)]
+        binary_draw_row(field[i], levels, Real(scale), counter, out[i])
+
+
+@njit(**KERNEL)
+def binary_mean_row(fields, levels, scale, means):
+    """means = E[s] at f = levels + scale * fields."""
+    for j in range(means.size):
+        f = levels[j] + scale * fields[j]
+        means[j] = binary_mean(f)
 
 
 @njit(**KERNEL)
 def binary_means(field, own, scale, out):
     """out = E[s] at f = own + scale * field."""
-    scale = Real(scale)
     for i in range(out.shape[0]):
-        fields, levels, means = field[i], own[min(i, own.shape[0] - 1)], out[i]
-        for j in range(out.shape[1]):
-            f = levels[j] + scale * fields[j]
-            means[j] = binary_mean(f)
+        binary_mean_row(field[i], own[min(i, own.shape[0] - 1)], Real(scale), out[i])
 
 
 @njit(**KERNEL)
 def binary_add_log_partitions(field, own, scale, out):
     """out += sum over units of A(f), f = own + scale * field."""
-    scale = Real(scale)
     for i in range(field.shape[0]):
         fields, levels, total = field[i], own[min(i, own.shape[0] - 1)], 0.0
         for j in range(field.shape[1]):
-            f = levels[j] + scale * fields[j]
+            f = levels[j] + Real(scale) * fields[j]
             total += binary_log_partition(f)
         out[i] += total
 
@@ -382,14 +386,12 @@ def own_factor_v(p):
     return np.full(5, 1.0, Real)
 
 
-
 def sample_v(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of v drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         binary_draw(field, rows(own), float(scale), np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_v(p, field, own, scale, out, trials=None, held=None):
@@ -399,9 +401,7 @@ def mean_v(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_v = mean_v
-
 
 
 def log_partition_v(p, field, own, scale, out, trials=None):
@@ -451,14 +451,12 @@ def own_factor_h(p):
     return np.full(3, 1.0, Real)
 
 
-
 def sample_h(p, field, own, scale, key, out, trials=None, held=None):
     """Statistics of h drawn at the field own + scale * field, from the uint64 counter base `key`."""
     earlier = before(out, held)
     with np.errstate(over="ignore"):
         binary_draw(field, rows(own), float(scale), np.uint64(key), out)
     put_back(out, earlier, held)
-
 
 
 def mean_h(p, field, own, scale, out, trials=None, held=None):
@@ -468,9 +466,7 @@ def mean_h(p, field, own, scale, out, trials=None, held=None):
     put_back(out, earlier, held)
 
 
-
 relax_h = mean_h
-
 
 
 def log_partition_h(p, field, own, scale, out, trials=None):

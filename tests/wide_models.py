@@ -102,16 +102,16 @@ def wide_models(draw: st.DrawFn, limit: int = LIMIT, given: bool = True) -> Rand
             layer.exposed = draw(st.integers(0, 3)) > 0
             layer.counted = counts if layer.exposed else ()
     shapes = {x.name: x.dims for x in layers}
-    edges = [e for e in edges if not e[2] or shapes[e[0][0]] + shapes[e[0][1]] == _shape_of(e[1], edges, shapes)]
+    edges = [e for e in edges if not e[2] or [shapes[n] for n in e[0]] == _shape_of(e[1], edges, shapes)]
     return make_wide(layers, edges, draw(st.integers(0, 2**32 - 1)))
 
 
 Joined = tuple[tuple[str, ...], str, bool]  # layers in the weight's order, the weight, whether it is used again
 
 
-def _shape_of(weight: str, edges: list[Joined], shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+def _shape_of(weight: str, edges: list[Joined], shapes: dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
     first = next(names for names, w, again in edges if w == weight and not again)
-    return shapes[first[0]] + shapes[first[1]]
+    return [shapes[name] for name in first]
 
 
 @st.composite
@@ -123,7 +123,7 @@ def _wide_edges(draw: st.DrawFn, layers: list[Wide]) -> list[Joined]:
             out.append(((draw(st.sampled_from(may)).name, layer.name), f"W{len(out)}", False))
     one, other = draw(st.permutations(layers))[:2]
     if _may_join(one, other) and draw(st.booleans()):
-        again = [e for e in out if _dims(layers, e[0]) == one.dims + other.dims and len(e[0]) == 2]
+        again = [e for e in out if _dims(layers, e[0]) == [one.dims, other.dims]]
         out.append(((one.name, other.name), again[0][1] if again else f"W{len(out)}", bool(again)))
     for layer in layers:
         if layer.unit in (*FINITE, "gaussian") and layer.role != "given" and draw(st.integers(0, 2)) == 0:
@@ -135,9 +135,9 @@ def _wide_edges(draw: st.DrawFn, layers: list[Wide]) -> list[Joined]:
     return out
 
 
-def _dims(layers: list[Wide], names: tuple[str, ...]) -> tuple[int, ...]:
+def _dims(layers: list[Wide], names: tuple[str, ...]) -> list[tuple[int, ...]]:
     by_name = {x.name: x.dims for x in layers}
-    return tuple(d for name in names for d in by_name[name])
+    return [by_name[name] for name in names]
 
 
 def _node_count(layer: Wide, layers: list[Wide], edges: list[Joined]) -> int:

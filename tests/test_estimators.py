@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.ais import ais, reverse_ais
+from pgmdsl.runtime.estimators.ais import ais, log_partitions, reverse_ais
 from pgmdsl.runtime.estimators.annealing import base_fields, schedule, summed_layers
 from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.exact import (
@@ -21,10 +21,10 @@ from pgmdsl.runtime.estimators.exact import (
     log_sums,
 )
 from pgmdsl.runtime.estimators.plan import plan_enumeration
-from pgmdsl.runtime.estimators.result import LogPartition
+from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
 from pgmdsl.runtime.estimators.scores import Scores, evaluate, score_cases, summarise
 from pgmdsl.runtime.estimators.sums import _seconds
-from pgmdsl.runtime.evaluation import estimate_log_partition
+from pgmdsl.runtime.evaluation import conditions_of, estimate_log_partition, log_partition_of_cases
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[np.floating]
@@ -233,6 +233,85 @@ def test_too_few_temperatures_carry_a_warning(deep: Machine) -> None:
     assert "more than 20 temperatures" in found.warning
     with pytest.raises(Error, match="2 chains"):
         ais(deep, temperatures=20, chains=1)
+
+
+WIDE = """
+model Wide
+given   x : binary[2]
+visible w : replicated_softmax[3] bias b
+visible v : gaussian[2](sigma = learned) bias c
+hidden  h : binary[2] bias a
+hidden  g : spin[2] bias none
+x -- h : X
+w -- h : W
+v -- g : V
+h -- h : L
+v -- v : M
+x * h * g : T
+"""
+
+
+@pytest.fixture(scope="module")
+def wide() -> Machine:
+    shapes = {"b": (3,), "c": (2,), "a": (2,), "X": (2, 2), "W": (3, 2), "V": (2, 2), "T": (2, 2, 2)}
+    parameters = random_parameters(3, 0.6, shapes)
+    symmetric = np.array([[0.0, 1.0], [1.0, 0.0]])
+    parameters |= {"L": 0.9 * symmetric, "M": -0.4 * symmetric, "sigma_v": np.array([0.5, 1.5])}
+    return compile_machine(WIDE, parameters, "float64", jit=False)
+
+
+def test_annealing_each_case_once(wide: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given layers, documents of several lengths, lateral and multiplicative edges; in batches as in one."""
+    assert summed_layers(wide, {"x"}) == ("w", "g")
+    x = np.array([[0.0, 1], [1, 1], [0, 1], [0, 1]])
+    lengths = {"w": np.array([2.0, 2, 5, 2])}
+    exact = log_sums(wide, {"x": x}, lengths=lengths)
+    seen: list[tuple[int, int]] = []
+    means = {"w": np.array([0.5, 2.0, 0.0]), "v": np.array([0.3, -0.2])}
+    for batch in (2**25, 1):
+        monkeypatch.setattr("pgmdsl.runtime.estimators.ais.BATCH_BYTES", batch)
+        found = log_partitions(
+            wide,
+            {"x": x},
+            lengths,
+            temperatures=60,
+            chains=60,
+            data_means=means,
+            progress=lambda k, n: seen.append((k, n)),
+        )
+        assert len(found.runs) == 3
+        assert found.which[0] == found.which[3]
+        errors = found.errors_of_cases(4)
+        assert ((errors > 0) & (errors < 0.2)).all()
+        assert (np.abs(found.of_cases(4) - exact) < STANDARD_ERRORS * errors).all()
+    assert seen[-1] == (180, 180)
+    one = {"clamped": {"x": x[2:3]}, "lengths": {"w": 5.0}, "temperatures": 60, "chains": 60}
+    agree(reverse_ais(wide, seed=2, **one), exact[2], 0.2)
+    with pytest.raises(Error, match="3 cases have different values"):
+        ais(wide, clamped={"x": x}, lengths=lengths)
+
+
+def test_annealing_around_clamped_layers(wide: Machine) -> None:
+    """What is clamped adds its own score, and its share of every edge."""
+    x, h = np.array([[1.0, 0]]), np.array([[1.0, 1]])
+    exact = log_sums(wide, {"x": x, "h": h}, lengths={"w": 4.0})
+    found = ais(wide, clamped={"x": x, "h": h}, lengths={"w": 4.0}, temperatures=60, chains=60)
+    agree(found, exact[0], 0.2)
+
+
+def test_log_z_of_each_case_or_one(wide: Machine, chain: Machine) -> None:
+    s = {"x": np.array([[0.0, 1], [1, 1], [0, 1]]), "w": np.array([[1.0, 0, 1], [0, 2, 0], [1, 1, 0]])}
+    found = log_partition_of_cases(wide, "auto", None, *conditions_of(wide, s))
+    assert isinstance(found, LogPartitions)
+    assert (found.side, found.method, found.warning) == ("exact", "exact", None)
+    np.testing.assert_allclose(found.of_cases(3), log_sums(wide, {"x": s["x"]}, lengths={"w": 2.0}), atol=1e-12)
+    assert found.mean().value == pytest.approx(found.of_cases(3).mean())
+    one = log_partition_of_cases(chain, "auto", None, *conditions_of(chain, {"v": np.zeros((3, 4))}))
+    assert isinstance(one, LogPartition)
+    runs = tuple(LogPartition(v, e, v, v, "ais", 0.0) for v, e in ((1.0, 0.3), (3.0, 0.4)))
+    several = LogPartitions(runs, np.array([0, 1, 1, 1]))
+    assert several.error_of_mean(np.full(4, 0.25)) == pytest.approx(math.hypot(0.25 * 0.3, 0.75 * 0.4))
+    assert several.mean().value == pytest.approx(2.5)
 
 
 # --- figures ----------------------------------------------------------------------------------------------

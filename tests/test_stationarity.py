@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from numpy.typing import NDArray
 from random_models import Edge, Layer, RandomModel, every_unit, make_model, random_models
 from scipy import stats
+from wide_models import Wide, make_wide
 
 from pgmdsl.runtime.machine import Machine
 
@@ -157,6 +158,54 @@ def test_chains_started_from_the_model_stay_there(compiled: tuple[RandomModel, M
             wanted = oracle.expectations(model.oracle).mean[name].ravel()
             error = s[name].std(0) / np.sqrt(cases)
             assert (np.abs(s[name].mean(0) - wanted) < 4.5 * error).all()
+
+
+def hidden(*counted: str) -> Wide:
+    return Wide("h", "hidden", "binary", (2,), "bh", counted=counted)
+
+
+def visible(unit: str, *dims: int, trials: int = 0, length: int = 0) -> Wide:
+    return Wide(f"v_{unit}", "visible", unit, dims, f"b_{unit}", trials=trials, length=length)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (visible("poisson", 1), visible("relu", 1), hidden()),
+        (visible("drelu", 1), visible("binomial", 1, trials=3), visible("trit", 1), hidden()),
+        (visible("replicated_softmax", 3, length=4), visible("tilted", 1), hidden("v_replicated_softmax")),
+        (visible("gaussian", 2), visible("spin", 1), visible("softmax", 3), hidden()),
+    ],
+    ids=lambda layers: "-".join(x.unit for x in layers[:-1]),
+)
+@pytest.mark.parametrize("lateral", [False, True])
+def test_no_unit_type_drifts(layers: tuple[Wide, ...], lateral: bool) -> None:
+    """Exact draws (of a quadrature rule's nodes, for real units), then sweeps: means, squares and products stay.
+
+    Within 4 standard errors each; one in 100 correct samplers would fail the whole test, whose seeds are fixed.
+    """
+    edges = [((x.name, "h"), f"W_{x.name}", False) for x in layers[:-1]]
+    model = make_wide(list(layers), edges + [(("h", "h"), "L", False)] * lateral, seed=5)
+    machine = random_machine(model, "float64")
+    table, cases, rng = oracle.table(model.oracle), 6000, np.random.default_rng(2)
+    picked = rng.choice(len(table.log_weight), cases, p=table.probability)
+    s, exact = machine.new_state(cases), {}
+    for name, x in table.state.items():
+        exact[name] = oracle.statistic(model.oracle, name, x).reshape(len(x), -1)
+        s[name][:] = exact[name][picked]
+        if model.oracle.layers[name].unit == "gaussian":
+            s[name] += rng.normal(0, 1, s[name].shape)
+    machine.gibbs(s, machine.new_state(cases), 3, 17, ("test",))
+    for name, x in s.items():
+        noise = 1.0 if model.oracle.layers[name].unit == "gaussian" else 0.0  # the table has its conditional means
+        for found, wanted in (
+            (x, exact[name]),
+            (x**2, exact[name] ** 2 + noise),
+            (x * s["h"][:, :1], exact[name] * exact["h"][:, :1]),
+        ):
+            mean = table.probability @ wanted
+            error = found.std(0) / np.sqrt(cases)
+            assert (np.abs(found.mean(0) - mean) <= 4 * error + 1e-9).all(), name
 
 
 def test_draws_are_a_function_of_the_seed(compiled: tuple[RandomModel, Machine]) -> None:

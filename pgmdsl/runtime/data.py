@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,6 +133,20 @@ class Data:
         mean[~seen] = middle(column.layer, mean[seen])
         variance[~seen] = variance[seen].mean() if seen.any() else 1.0
         return mean, variance
+
+    def mean_statistic(self, layer: str, statistic: Callable[[Array], Array]) -> NDArray[np.float64]:
+        """The weighted mean of a layer's statistic, (size,), each unit's where it is observed.
+
+        Args:
+            layer: the layer.
+            statistic: of states (rows, size); affine in the state, so that its mean follows from the mean state and
+                from its values at two states.
+        """
+        mean, _ = self.moments(layer)
+        values = self.columns[layer].layer.values
+        low, high = (values[0], values[-1]) if values else (0.0, 1.0)
+        first, last = np.asarray(statistic(np.outer((low, high), np.ones(len(mean)))), np.float64)
+        return np.asarray(first + (mean - low) / (high - low) * (last - first))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,29 +86,12 @@ def _starts_centred(parameter: ArtifactParameter, artifact: Artifact) -> bool:
 
 
 def data_statistics(machine: Machine, data: Data) -> Vectors:
-    """The mean statistics (size,) of the machine's layers that are in the data.
-
-    A statistic is affine in the state, so that its mean follows from that of the state and from two states.
-    """
-    means: Vectors = {}
-    for name in (n for n in machine.layers if n in data.columns):
-        low, high = _ends(machine, name)
-        mean, _ = data.moments(name)
-        first, last = _statistic(machine, name, low), _statistic(machine, name, high)
-        means[name] = first + (mean - low) / (high - low) * (last - first)
-    return means
+    """The mean statistics (size,) of the machine's layers that are in the data."""
+    return {n: data.mean_statistic(n, partial(_statistic, machine, n)) for n in machine.layers if n in data.columns}
 
 
-def _ends(machine: Machine, name: str) -> tuple[float, float]:
-    """The least and the greatest state of a layer's units; 0 and 1 where these are not bounded."""
-    values = machine.artifact.layers[name].values
-    return (values[0], values[-1]) if values else (0.0, 1.0)
-
-
-def _statistic(machine: Machine, name: str, state: float) -> NDArray[np.float64]:
-    """The statistic of a layer whose units are all in one state, (size,)."""
-    states = np.full((1, machine.artifact.layers[name].size), state, machine.dtype)
-    return np.asarray(machine.kernels.statistic[name](machine.p, states)[0], np.float64)
+def _statistic(machine: Machine, name: str, states: Array) -> Array:
+    return np.asarray(machine.kernels.statistic[name](machine.p, np.ascontiguousarray(states, machine.dtype)))
 
 
 def mean_statistics(machine: Machine, known: Mapping[str, Array]) -> Vectors:
@@ -155,7 +139,8 @@ def interior(machine: Machine, name: str, mean: NDArray[np.float64]) -> NDArray[
     layer = machine.artifact.layers[name]
     if not layer.values:
         return inside(layer, mean)
-    ends = np.array([_statistic(machine, name, state) for state in _ends(machine, name)])
+    states = np.outer((layer.values[0], layer.values[-1]), np.ones(layer.size))
+    ends = _statistic(machine, name, states).astype(np.float64)
     gap = MARGIN * np.abs(ends[1] - ends[0])
     return np.asarray(np.clip(mean, ends.min(axis=0) + gap, ends.max(axis=0) - gap))
 

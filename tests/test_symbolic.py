@@ -15,6 +15,7 @@ from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.model import Model, Size
 from pgmdsl.compiler.symbolic import shapes_of, size_symbol, to_sympy
+from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.diagnostics import Diagnostics, Error
 from pgmdsl.grammar.parse import parse_expression, parse_file
 from pgmdsl.grammar.source import Source
@@ -219,3 +220,32 @@ def test_names_are_never_evaluated() -> None:
     """A name that SymPy's own text reader would run or look up stays a plain symbol."""
     for name in ("S", "E", "I", "exit", "__import__", "lambda_"):
         assert to_sympy(Name(name)) == sympy.Symbol(name, real=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("log_normal_cdf(x)", 0.7),
+        ("log_normal_cdf(-3*x)", 0.7),
+        ("log(factorial(x + 2))", 0.7),
+        ("x^2 if x > 1 else abs(x) if x > 0 else -2*x", -1.5),
+        ("x^2 if x > 1 else abs(x) if x > 0 else -2*x", 0.5),
+        ("x if 0 > 0 else 3", 0.5),
+    ],
+)
+def test_functions_and_branches_have_their_values(text: str, at: float) -> None:
+    formula = parse_expression(text)
+    found = to_sympy(formula).subs(sympy.Symbol("x", real=True), sympy.Float(at, 30))
+    assert float(found) == pytest.approx(evaluate(formula, {"x": at}), rel=1e-13)
+
+
+def test_sums_leave_out_a_unit() -> None:
+    """The field of a lateral layer: all units but one."""
+    size = Size.name("D")
+    shapes = {"L": (size, size), "v": (size,)}
+    field = to_sympy(parse_expression("b[j] + sum(L[m,j]*v[m] for m if m != j)"), shapes)
+    lateral, states, bias = (sympy.IndexedBase(n, real=True) for n in "Lvb")
+    written_out = field.subs(sympy.Symbol("D", integer=True, positive=True), 3)
+    for j in range(3):
+        others = sum(lateral[m, j] * states[m] for m in range(3) if m != j)
+        assert written_out.subs(sympy.Symbol("j", integer=True), j).doit() == bias[j] + others

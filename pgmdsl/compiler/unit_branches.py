@@ -10,12 +10,18 @@ from pgmdsl.grammar.syntax import Binary, Call, Compare, Conditional, Expression
 
 
 class UnreadableBranchError(Exception):
-    """A branch of an energy that does not change at a constant number; `node` is its condition."""
+    """A branch of an energy that does not change at a constant number; `node` is its condition, or an abs(...)."""
 
-    def __init__(self, node: Expression, reason: str) -> None:
-        """Keep the condition, and why it is not read."""
-        super().__init__(reason)
-        self.node, self.reason = node, reason
+    def __init__(self, node: Expression) -> None:
+        """Keep the condition."""
+        super().__init__()
+        self.node = node
+
+    def reason(self, shown: str, state: str) -> str:
+        """Why it is not read, for a condition that is shown so."""
+        if isinstance(self.node, Compare):
+            return f"{shown} does not compare {state} with a constant number"
+        return f"{shown} is not the absolute value of a linear function of {state} with constant coefficients"
 
 
 def thresholds(energy: Expression) -> list[Fraction]:
@@ -55,6 +61,6 @@ def _zero(difference: Expression, place: Expression) -> set[Fraction]:
     """Where a difference that is linear in x with constant coefficients is 0."""
     found = numbers_only(difference)
     if found is None:
-        raise UnreadableBranchError(place, "its branches do not change at constant numbers")
+        raise UnreadableBranchError(place)
     slope, offset = found
     return {-offset / slope} if slope else set()

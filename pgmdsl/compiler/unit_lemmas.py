@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import reduce
 
-from pgmdsl.compiler.expressions import ZERO
+from pgmdsl.compiler.expressions import ZERO, signed, total
 from pgmdsl.compiler.unit_formula import at_state, folded, formula
 from pgmdsl.compiler.unit_pieces import integrate_pieces
 from pgmdsl.compiler.unit_read import Declared, read_unit
@@ -42,7 +42,7 @@ def derive_unit(declaration: UnitDeclaration) -> Unit:
         case _:
             pieces, log_partition, mean = integrate_pieces(declared)
     share = folded(Binary("*", Name("b"), declared.statistic))
-    energy = folded(Negate(share)) if declared.energy == ZERO else Binary("-", declared.energy, share)
+    energy = folded(Negate(share)) if declared.energy == ZERO else total([(1, declared.energy), signed(-1, share)])
     return Unit(
         name=declared.name.name,
         support=declared.support,

@@ -119,7 +119,8 @@ def _quadratics(declared: Declared) -> list[_Quadratic]:
     try:
         changes = [t for t in thresholds(declared.energy) if start is None or t > start]
     except UnreadableBranchError as problem:
-        raise _open(declared, problem.node, problem.reason) from None
+        reason = problem.reason(declared.shown(problem.node), declared.variable)
+        raise _open(declared, problem.node, reason) from None
     edges: list[Fraction | None] = [start, *changes, None]
     found: list[tuple[Fraction | None, Fraction | None, list[Linear]]] = []
     for lower, upper in pairwise(edges):

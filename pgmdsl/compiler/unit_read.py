@@ -250,7 +250,9 @@ def _value(node: Expression, part: str, declared: Declared, state: Fraction, poi
             [f"{declared.variable} = {_shown(state)}", *(f"{name} = {value:g}" for name, value in point.items())]
         )
         message = f"the {part} of {declared.name.name} has no finite value at {where}"
-        help = "it must have one at every state, for all values of the parameters; declare one > 0 with param"
+        help = "it must have one at every state"
+        if declared.parameters:
+            help += ", for all values of the parameters; param NAME > 0 keeps one above 0"
         raise MistakeError("E095", declared.places[part], message, help) from None
 
 

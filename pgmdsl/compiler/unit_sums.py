@@ -54,7 +54,7 @@ def sum_naturals(declared: Declared) -> tuple[Expression, Expression]:
         mean = sympy.simplify(_Z * sympy.diff(logarithm, _Z))
         log_partition, average = (folded(_written(sympy.powsimp(e.subs(_Z, sympy.exp(_F))))) for e in (logarithm, mean))
         _confirm(declared, log_partition, average)
-    except (_OpenError, UnreadableBranchError) as problem:
+    except _OpenError as problem:
         x, unit = declared.variable, declared.name.name
         message = f"the sum of exp(f*{x} - energy) over the states of {unit} does not close: {problem}"
         help = f"write an energy such as log(factorial({x})) + t*{x} - log(1 + {x}), and others at the first few states"
@@ -64,7 +64,10 @@ def sum_naturals(declared: Declared) -> tuple[Expression, Expression]:
 
 def _split(declared: Declared) -> tuple[int, Expression]:
     """The state from which on the energy has one formula, and that formula."""
-    changes = thresholds(declared.energy)
+    try:
+        changes = thresholds(declared.energy)
+    except UnreadableBranchError as problem:
+        raise _OpenError(problem.reason(declared.shown(problem.node), declared.variable)) from None
     last = changes[-1] if changes else Fraction(-1)
     first = max(math.floor(last) + 1, 0)
     if first > MOST_STATES:

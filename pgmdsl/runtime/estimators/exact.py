@@ -159,12 +159,13 @@ def _add_block(out: ExactStatistics, whole: GroupSum, block: Block, weight: Doub
         s = every[name].astype(np.float64)
         mean[rows] += weight @ s if block.single else weight[:, None] * s
     mass = weight * share
+    scaled: dict[int, dict[str, Array]] = {}  # so that the product over a weight's layers has the mass once
     for name, total in out.products.items():
-        root = (mass ** (1 / total.ndim))[:, None]
-        uses = {n for e in machine.edges if e.weight == name for n in e.layers}
-        scaled = {n: np.ascontiguousarray(every[n] * root, dtype=machine.dtype) for n in uses}
+        if total.ndim not in scaled:
+            root = (mass ** (1 / total.ndim))[:, None]
+            scaled[total.ndim] = {n: np.ascontiguousarray(s * root, dtype=machine.dtype) for n, s in every.items()}
         part = np.empty(total.shape, machine.dtype)
-        machine.kernels.weight_statistics[name](scaled, 1.0, False, part)
+        machine.kernels.weight_statistics[name](scaled[total.ndim], 1.0, False, part)
         total += part
     for edge in machine.edges if whole.joint else ():
         if whole.joint and set(edge.layers) <= set(whole.joint.layers):

@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 from pgmdsl.compiler.check_names import MistakeError
 from pgmdsl.compiler.rewrite import rewrite, walk
-from pgmdsl.compiler.unit_formula import X, exact, folded, rational
+from pgmdsl.compiler.unit_formula import X, exact, folded, numbers_only, rational
 from pgmdsl.compiler.units import UNITS, Finite, Naturals, OwnParameter, Real
 from pgmdsl.compiler.values import FUNCTIONS, evaluate
 from pgmdsl.grammar.diagnostics import Error, suggest
@@ -201,30 +200,20 @@ def _constant(node: Expression) -> Fraction:
 
 
 def _verify_statistic(declared: Declared) -> None:
-    """The statistic must tell the states apart, in order; where the support is unbounded it is x."""
-    unit, place, text = declared.name.name, declared.places["statistic"], declared.shown(declared.statistic)
-    others = {n.name for n in walk(declared.statistic) if isinstance(n, Name)} - {"x", "pi"}
-    if others:
-        message = f"the statistic of {unit} depends on {', '.join(sorted(others))}, and may depend on its state alone"
-        raise MistakeError("E094", place, message, "put parameters into the energy")
-    if not isinstance(declared.support, Finite):
-        if declared.statistic != X:
-            message = f"the statistic of {unit} is {text}; on an unbounded support it is the state itself"
-            help = f"write statistic {declared.variable}: the weights of the edges can take up a factor"
-            raise MistakeError("E094", place, message, help)
-        return
-    states = declared.support.values
-    values = [_value(declared.statistic, "statistic", declared, state, {}) for state in states]
-    steps = [later - earlier for earlier, later in pairwise(values)]
-    if not (all(step > 0 for step in steps) or all(step < 0 for step in steps)):
-        again = [s for s, v in zip(states, values, strict=True) if values.count(v) > 1]
-        shared = (
-            f"is the same at {declared.variable} = {' and '.join(_shown(s) for s in again[:2])}"
-            if again
-            else "rises and falls"
-        )
-        message = f"the statistic of {unit} {shared}, and must increase or decrease from each state to the next"
-        raise MistakeError("E094", place, message, f"for example statistic {declared.variable}")
+    """The statistic must be linear in the state, as the mean of one tells that of the other then only.
+
+    Where the support is unbounded it is the state itself.
+    """
+    unit, x, text = declared.name.name, declared.variable, declared.shown(declared.statistic)
+    straight = numbers_only(declared.statistic)
+    if isinstance(declared.support, Finite) and (straight is None or not straight[0]):
+        message = f"the statistic of {unit} is {text}, and must be a number times {x}, plus a number"
+        help = f"write statistic {x}, and as support the values that edges are to multiply"
+        raise MistakeError("E094", declared.places["statistic"], message, help)
+    if not isinstance(declared.support, Finite) and declared.statistic != X:
+        message = f"the statistic of {unit} is {text}; on an unbounded support it is the state itself"
+        help = f"write statistic {x}: the weights of the edges can take up a factor"
+        raise MistakeError("E094", declared.places["statistic"], message, help)
 
 
 def _verify_finite(declared: Declared) -> None:
@@ -239,21 +228,21 @@ def _verify_finite(declared: Declared) -> None:
             tried = tuple(start + Fraction(n, 4) for n in range(_STATES + 1))
     for point in declared.points():
         for state in tried:
-            _value(declared.energy, "energy", declared, state, point)
+            _verify_value(declared, state, point)
 
 
-def _value(node: Expression, part: str, declared: Declared, state: Fraction, point: Mapping[str, float]) -> float:
+def _verify_value(declared: Declared, state: Fraction, point: Mapping[str, float]) -> None:
     try:
-        return evaluate(node, {"x": float(state), **point})
+        evaluate(declared.energy, {"x": float(state), **point})
     except Error:
         where = ", ".join(
             [f"{declared.variable} = {_shown(state)}", *(f"{name} = {value:g}" for name, value in point.items())]
         )
-        message = f"the {part} of {declared.name.name} has no finite value at {where}"
+        message = f"the energy of {declared.name.name} has no finite value at {where}"
         help = "it must have one at every state"
         if declared.parameters:
             help += ", for all values of the parameters; param NAME > 0 keeps one above 0"
-        raise MistakeError("E095", declared.places[part], message, help) from None
+        raise MistakeError("E095", declared.places["energy"], message, help) from None
 
 
 def energy_mistake(code: str, declared: Declared, node: Expression | None, message: str, help: str) -> MistakeError:

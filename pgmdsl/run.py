@@ -15,9 +15,17 @@ from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 from pgmdsl.runtime.data import Data, Splits, open_cases, peek_shape
-from pgmdsl.runtime.estimators.result import Figure, LogPartition
+from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
 from pgmdsl.runtime.estimators.scores import score_cases
-from pgmdsl.runtime.evaluation import Method, data_means, estimate_log_partition, evaluate_data, statistics_of
+from pgmdsl.runtime.evaluation import (
+    Method,
+    conditions_of,
+    data_means,
+    evaluate_data,
+    held_in,
+    log_partition_of_cases,
+    statistics_of,
+)
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.metrics import read_metrics
@@ -177,7 +185,7 @@ class Run:
         s = statistics_of(self.machine, data, self.seed)
         return to_states(self.machine, s)
 
-    def score(self, data: Mapping[str, Any], log_partition: LogPartition | None = None) -> Array:
+    def score(self, data: Mapping[str, Any], log_partition: LogPartition | LogPartitions | None = None) -> Array:
         """Log-probability of each case, (cases,), or its variational bound where the exact sum is out of reach.
 
         Args:
@@ -185,9 +193,10 @@ class Run:
             log_partition: log Z; estimated anew when None.
         """
         _, opened = self._data(data)
-        z = log_partition or self.log_partition()
+        s = statistics_of(self.machine, opened, self.seed)
+        z = log_partition or self._log_partition(s)
         with one_blas_thread():
-            return score_cases(self.machine, statistics_of(self.machine, opened, self.seed), z).values
+            return score_cases(self.machine, s, z, held=held_in(opened)).values
 
     def log_partition(
         self,
@@ -201,17 +210,32 @@ class Run:
         """Log Z of the trained model: exact where enumeration is cheap, else by annealed importance sampling.
 
         The base distribution of annealing has the means of the run's training data, where these can be opened again,
-        and otherwise the model's own fields.
+        and otherwise the model's own fields. Where log Z depends on the case, `evaluation` has its mean over cases.
         """
+        found = self._log_partition({}, method, chains, temperatures, seed, progress=progress)
+        return found if isinstance(found, LogPartition) else found.mean()
+
+    def _log_partition(
+        self,
+        s: Mapping[str, Array],
+        method: Method = "auto",
+        chains: int = 100,
+        temperatures: int = 10_000,
+        seed: int = 0,
+        *,
+        progress: bool = False,
+    ) -> LogPartition | LogPartitions:
+        """Log Z as the cases with these statistics need it."""
         try:
             means = data_means(self.machine, self.splits.train)
         except Error:
             means = None
         with progress_bar("annealed importance sampling", progress) as tick:
-            return estimate_log_partition(
+            return log_partition_of_cases(
                 self.machine,
                 method,
                 means,
+                *conditions_of(self.machine, s),
                 chains=chains,
                 temperatures=temperatures,
                 seed=seed,
@@ -228,11 +252,16 @@ class Run:
         seed: int = 0,
         progress: bool = False,
     ) -> Evaluation:
-        """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given."""
+        """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given.
+
+        Where log Z depends on the case, by its given layers or the lengths of its documents, the mean is shown.
+        """
         name, opened = self._data(data)
-        z = self.log_partition(method, chains=chains, temperatures=temperatures, seed=seed, progress=progress)
+        s = statistics_of(self.machine, opened, self.seed)
+        z = self._log_partition(s, method, chains, temperatures, seed, progress=progress)
         figures = evaluate_data(self.machine, opened, z, self.seed, name)
-        return Evaluation(z, tuple(figures), figures[0].bits)
+        shown = z if isinstance(z, LogPartition) else z.mean(opened.weights)
+        return Evaluation(shown, tuple(figures), figures[0].bits)
 
     def evaluate(self, data: Mapping[str, Any] | None = None) -> list[Figure]:
         """The figures of `evaluation`: each with its error over cases and that of log Z."""

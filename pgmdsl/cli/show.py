@@ -22,7 +22,7 @@ def print_figures(evaluation: Evaluation) -> None:
         errors = f"+- {2 * f.case_error:.3f} over {f.cases} cases"
         if f.log_partition_error:
             errors += f", +- {2 * f.log_partition_error:.3f} of log Z"
-        click.echo(f"{f.name:<30} {f.value:10.3f} nats  {errors}  ({f.side}: {f.method})")
+        click.echo(f"{f.name:<30} {f.value:10.3f} {f.unit}  {errors}  ({f.side}: {f.method})")
     drawn = f" {evaluation.bits[0].upper()}{evaluation.bits[1:]}." if evaluation.bits else ""
     click.echo("Errors are two standard errors." + drawn)
     for warning in (z.warning, *(f.warning for f in evaluation.figures)):

@@ -123,8 +123,8 @@ class Figure:
     """A mean over cases that is printed: `value` with both its standard errors, and what it is.
 
     `case_error`: of the mean, from the spread over cases. `log_partition_error`: of log Z, shared by all cases.
-    `side`: whether it is exact, an estimate, or a lower bound (itself estimated where log Z is). `bits`: how the
-    cases' bits were drawn, in words, or None. `warning`: what makes the value doubtful, in words, or None.
+    `side`: whether it is exact, an estimate, or a bound (itself estimated where log Z is). `bits`: how the cases' bits
+    were drawn, in words, or None. `warning`: what makes the value doubtful, in words, or None. `unit`: of the value.
     """
 
     name: str
@@ -136,6 +136,7 @@ class Figure:
     cases: int
     bits: str | None = None
     warning: str | None = None
+    unit: str = "nats"
 
     def __str__(self) -> str:
         """One line for a terminal."""

@@ -193,6 +193,7 @@ def perplexity(
         method=scores.method,
         side="upper bound" if scores.side == "lower bound" else scores.side,
         cases=len(words),
+        unit="words",
     )
 
 

@@ -75,6 +75,22 @@ def test_rates_of_every_size():
     np.testing.assert_allclose(kernel.log_partitions(np.log(rates)[:, None]), rates, rtol=1e-12)
 
 
+def test_sums_of_exponentials_do_not_overflow():
+    """Counting units with closed forms in exp(exp(f)): the same at rates where that has no value."""
+    t = OWN["t"]
+    for rate in (1e-9, 50.0, 1e4, 1e9):
+        field, z = np.full((1, 1), math.log(rate)), rate * math.exp(-t)
+        paired, inflated = z * (2 + z) / (1 + z), rate / (1 + math.expm1(-t) * math.exp(-rate))
+        for name, mean, log_partition in (
+            ("paired", paired, z + math.log1p(z)),
+            ("inflated", inflated, rate + math.log1p(math.expm1(-t) * math.exp(-rate))),
+        ):
+            for dtype, digits in (("float64", 1e-9), ("float32", 3e-6)):
+                kernel = Kernel(name, dtype)
+                np.testing.assert_allclose(kernel.means(field), [[mean]], rtol=digits)
+                np.testing.assert_allclose(kernel.log_partitions(field), [log_partition], rtol=digits, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", SCALAR)
 def test_float32_agrees_with_float64(name):
     fields = np.linspace(-6, 6, 60).reshape(10, 6)
@@ -169,7 +185,7 @@ def test_draws_of_binomial_units(trials, f):
     assert chi_square(*discrete(Kernel("binomial", "float32", jit=True), f, 40_000, trials=trials)) > SMALLEST_P
 
 
-@pytest.mark.parametrize("name", ["poisson", "shifted"])
+@pytest.mark.parametrize("name", ["poisson", "shifted", "paired", "inflated"])
 @pytest.mark.parametrize("rate", [1e-3, 0.7, 30.0])
 def test_draws_of_counting_units(name, rate):
     """Outward from the mean, whatever the parameters."""

@@ -68,6 +68,26 @@ DECLARED = {
             closed=("exp(f - t)", "exp(f - t)"),
             statistic="x",
         ),
+        declared(  # as the sums of the next two are derived, their exponentials overflow
+            "paired",
+            Naturals(),
+            "log(factorial(x)) + t*x - log(1 + x)",
+            own="t",
+            closed=(
+                "exp(f - t) - t + log(exp(f) + exp(t))",
+                "(2*exp(t) + exp(f))*exp(f - t)/(exp(f) + exp(t))",
+            ),
+        ),
+        declared(
+            "inflated",
+            Naturals(),
+            "log(factorial(x)) + (t if x == 0 else 0)",
+            own="t",
+            closed=(
+                "log(1 - exp(t) + exp(t)*exp(exp(f))) - t",
+                "exp(f + t + exp(f))/(1 - exp(t) + exp(t + exp(f)))",
+            ),
+        ),
         declared(
             "drelu",
             Real(),

@@ -75,7 +75,7 @@ def log_partition_arguments(unit: UnitPlan) -> tuple[str, ...]:
 def choice_arguments(unit: UnitPlan) -> tuple[str, ...]:
     """The names that the probabilities of a unit's states depend on, apart from the field."""
     match unit.sampler:
-        case Countable(bounded, spread, step):
+        case Countable(bounded, _, spread, step):
             formulas = (unit.log_partition, unit.mean, unit.base, unit.statistic, *_state_formulas(unit), spread, step)
             return union(("trials",) if bounded else (), per_unit(*formulas))
         case _:
@@ -100,7 +100,8 @@ def union(*names: Iterable[str]) -> tuple[str, ...]:
 
 def mean_style(unit: UnitPlan) -> Style:
     """In which numbers means are computed: the model's type where a formula allows it."""
-    return "double" if sum_arguments(unit) is not None or needs_double(unit.mean) else "kernel"
+    plain = unit.sampler.plain if isinstance(unit.sampler, Countable) else sum_arguments(unit) is None
+    return "kernel" if plain and not needs_double(unit.mean) else "double"
 
 
 def log_partition_style(unit: UnitPlan) -> Style:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import partial, reduce
 
 from pgmdsl.compiler.differentiate import differentiate, either, minus, plus, times
+from pgmdsl.compiler.log_form import without_overflow
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Piece, Real, Unit, Whole
 from pgmdsl.compiler.values import evaluate
@@ -46,10 +47,12 @@ class Multinomial:
 class Countable:
     """The state is a whole number from 0 on, to `trials` where bounded: x has the log probability f s - base - A.
 
-    `spread` is the variance of the statistic, `step` what the statistic grows by from a state to the next.
+    `plain`: the mean's formula keeps its digits in the model's numbers. `spread` is the variance of the statistic,
+    `step` what the statistic grows by from a state to the next.
     """
 
     bounded: bool
+    plain: bool
     spread: Expression
     step: Expression
 
@@ -133,7 +136,7 @@ class UnitPlan:
 
 
 _ZERO = Number("0")
-_VARIABLES = ("f", "m", "s", "x", "length", "pi")
+_VARIABLES = ("f", "m", "s", "x", "pi")
 # Functions in which a formula of the field can be computed for large fields as it stands.
 _SAFE = frozenset({"sigmoid", "softplus", "tanh"})
 
@@ -141,7 +144,8 @@ _SAFE = frozenset({"sigmoid", "softplus", "tanh"})
 def plan_unit(unit: Unit) -> UnitPlan:
     """The kernels of a unit type, from its row of the table. Raises `Error` where no sampler is known."""
     statistic = parse_expression(unit.statistic)
-    sampler = _sampler(unit)
+    mean, log_partition = _sums(unit)
+    sampler = _sampler(unit, mean)
     return UnitPlan(
         name=unit.name,
         sampler=sampler,
@@ -150,10 +154,10 @@ def plan_unit(unit: Unit) -> UnitPlan:
         base=parse_expression(unit.base),
         energy=plus(parse_expression(unit.base), parse_expression(unit.constant)),
         own_factor=substitute(parse_expression(unit.own_field), "b", Number("1")),
-        log_partition=parse_expression(unit.log_partition),
-        mean=parse_expression(unit.mean),
+        log_partition=log_partition,
+        mean=mean,
         field_of_mean=None if unit.field_of_mean is None else parse_expression(unit.field_of_mean),
-        slopes=tuple(_slope(unit, sampler, parameter.name) for parameter in unit.parameters),
+        slopes=tuple(_slope(unit, sampler, log_partition, parameter.name) for parameter in unit.parameters),
         curvature=_curvature(sampler),
     )
 
@@ -199,7 +203,21 @@ def names_in(formula: Expression) -> frozenset[str]:
     return frozenset(node.name for node in walk(formula) if isinstance(node, Name))
 
 
-def _sampler(unit: Unit) -> Sampler:
+def _sums(unit: Unit) -> tuple[Expression, Expression]:
+    """The mean and the log-partition function; of counting units written so that no sum overflows."""
+    mean, log_partition = parse_expression(unit.mean), parse_expression(unit.log_partition)
+    if not isinstance(unit.support, Naturals) or _is_plain(mean):
+        return mean, log_partition
+    positive = {parameter.name for parameter in unit.parameters if parameter.positive}
+    return without_overflow(mean, positive, whole=True), without_overflow(log_partition, positive)
+
+
+def _is_plain(mean: Expression) -> bool:
+    """Whether a mean is one exponential or none: sums and quotients of them overflow, or lose digits in float32."""
+    return sum(isinstance(node, Call) and node.function == "exp" for node in walk(mean)) < 2
+
+
+def _sampler(unit: Unit, mean: Expression) -> Sampler:
     """How a unit with this support is drawn given its field."""
     match unit.support:
         case Finite(values):
@@ -213,11 +231,11 @@ def _sampler(unit: Unit) -> Sampler:
         case Counts() if (unit.statistic, unit.base) == ("x", "0"):
             return Multinomial()
         case Whole() | Naturals():
-            spread = differentiate(parse_expression(unit.mean), "f")
+            spread = differentiate(mean, "f")
             step = differentiate(parse_expression(unit.statistic), "x")
             if "x" not in names_in(step) and step != _ZERO:
-                return Countable(isinstance(unit.support, Whole), spread, step)
-        case Real(None) if parse_expression(unit.mean) == Name("f"):  # the variance is the mean's derivative by f
+                return Countable(isinstance(unit.support, Whole), _is_plain(parse_expression(unit.mean)), spread, step)
+        case Real(None) if mean == Name("f"):  # the variance is the mean's derivative by f
             return Normal()
         case Real() if unit.pieces and unit.statistic == "x":
             return Pieces(tuple(_quadratic(piece) for piece in unit.pieces))
@@ -291,12 +309,10 @@ def _inverse(formula: Expression, value: Expression) -> Expression | None:
             return None
 
 
-def _slope(unit: Unit, sampler: Sampler, name: str) -> Slope:
+def _slope(unit: Unit, sampler: Sampler, log_partition: Expression, name: str) -> Slope:
     """The derivatives by one of the own parameters. Raises `Error` where a formula has none in closed form."""
     energy, statistic, base = (parse_expression(text) for text in (unit.energy, unit.statistic, unit.base))
-    own_field, constant, log_partition = (
-        parse_expression(text) for text in (unit.own_field, unit.constant, unit.log_partition)
-    )
+    own_field, constant = parse_expression(unit.own_field), parse_expression(unit.constant)
     in_tables, in_pieces = isinstance(sampler, Table), sampler.pieces if isinstance(sampler, Pieces) else ()
     through_statistic = times(Name("f"), differentiate(statistic, name))
     return Slope(

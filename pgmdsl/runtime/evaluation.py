@@ -80,42 +80,34 @@ def log_partition_of_cases(
     """
     if method not in get_args(Method):
         raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
-    resolution = float(np.finfo(machine.dtype).eps)
+    annealing: dict[str, Any] = {
+        "temperatures": temperatures,
+        "chains": chains,
+        "seed": seed,
+        "data_means": data_means,
+        "progress": progress,
+    }
     evidence = gather(machine, clamped, lengths=lengths)
     with one_blas_thread():
         require_normalised(machine, frozenset(evidence.known))
         different, which = distinct(evidence)
         if method == "exact" or (method == "auto" and _is_cheap(different)):
-            start = time.perf_counter()
-            values = [float(value) for value in sums_of(different)]
-            seconds = (time.perf_counter() - start) / len(values)
-            runs = tuple(LogPartition(value, 0.0, value, value, "exact", seconds) for value in values)
+            runs = _exact(different)
         elif method == "reverse_ais":
-            found = reverse_ais(
-                machine,
-                temperatures=temperatures,
-                chains=chains,
-                seed=seed,
-                data_means=data_means,
-                clamped=clamped,
-                lengths=lengths,
-                progress=progress,
-            )
-            runs = (found,)
+            runs = (reverse_ais(machine, clamped=clamped, lengths=lengths, **annealing),)
         else:
-            annealed = log_partitions(
-                machine,
-                clamped,
-                lengths,
-                temperatures=temperatures,
-                chains=chains,
-                seed=seed,
-                data_means=data_means,
-                progress=progress,
-            )
+            annealed = log_partitions(machine, clamped, lengths, **annealing)
             runs, which = annealed.runs, annealed.which
+    resolution = float(np.finfo(machine.dtype).eps)
     runs = tuple(replace(run, warning=run.warning or doubt_log_partition(run.value, resolution)) for run in runs)
     return runs[0] if len(runs) == 1 else LogPartitions(runs, which)
+
+
+def _exact(evidence: Evidence) -> tuple[LogPartition, ...]:
+    start = time.perf_counter()
+    values = [float(value) for value in sums_of(evidence)]
+    seconds = (time.perf_counter() - start) / len(values)
+    return tuple(LogPartition(value, 0.0, value, value, "exact", seconds) for value in values)
 
 
 def is_enumerable(machine: Machine) -> bool:

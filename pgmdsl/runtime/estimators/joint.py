@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.latent import Latent
 from pgmdsl.runtime.estimators.normalise import require_normalised
 from pgmdsl.runtime.machine import Machine
@@ -64,7 +65,10 @@ class JointGaussian:
             root = np.linalg.cholesky(precision)
         except np.linalg.LinAlgError:
             require_normalised(machine, frozenset(machine.layers) - frozenset(layers))
-            raise
+            raise Error(
+                f"{machine.artifact.name}: the precision of {' and '.join(layers)} is singular to rounding: weaken "
+                "their couplings, for example with decay"
+            ) from None
         self._constant -= float(np.log(np.diag(root)).sum())
         inverse = np.linalg.inv(root)
         self.covariance: Doubles = inverse.T @ inverse

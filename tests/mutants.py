@@ -20,7 +20,7 @@ from pgmdsl.grammar.syntax import (
     Number,
 )
 
-SCALARS = ("sigmoid", "tanh", "exp", "softplus", "log")
+SCALARS = ("sigmoid", "tanh", "exp", "softplus", "log", "log_normal_cdf")
 SWAPS = {"sum": ("prod",), "prod": ("sum",), "data": ("model",), "model": ("data",)}
 
 
@@ -99,8 +99,8 @@ def _here(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Itera
         case Number(text):
             for other in {str(int(text) + 1), "0", "1"} if text.isdigit() else ():
                 yield Number(other)
-        case Compare("!=", left, right):
-            yield Compare("==", left, right)
+        case Name() | Compare():
+            yield from _sign_here(node)
         case Conditional(value, condition, otherwise):
             yield Conditional(otherwise, condition, value)
             yield value
@@ -121,15 +121,36 @@ def _here(node: Expression, axes: dict[str, int], scope: Sequence[str]) -> Itera
             pass
 
 
+def _sign_here(node: Expression) -> Iterator[Expression]:
+    """Another sign of comparison, another power of Z."""
+    match node:
+        case Name("Z"):
+            yield Binary("^", node, Number("2"))
+            yield Number("1")
+        case Compare("!=", left, right):
+            yield Compare("==", left, right)
+        case Compare(">", left, right):
+            yield Compare("<", left, right)
+            yield Compare(">=", left, right)
+        case _:
+            pass
+
+
 def _call_here(
     node: Call, function: str, arguments: tuple[Expression, ...], scope: Sequence[str]
 ) -> Iterator[Expression]:
-    others = SCALARS if function in SCALARS else SWAPS.get(function, ())
+    others = SCALARS if function in SCALARS else SWAPS.get(function, ()) if not node.over else ()
     for other in others:
         if other != function:
             yield replace(node, function=other)
     if function in SCALARS:
         yield arguments[0]
+    if function in ("length", "factorial"):
+        yield Number("1")
+        yield Binary("*", Number("2"), node)
+    for k in range(len(node.over)):
+        rest = (*node.over[:k], *node.over[k + 1 :])
+        yield replace(node, over=rest) if rest else arguments[0]
     if len(arguments) > 1:
         yield replace(node, arguments=arguments[::-1])
     generator = node.generator

@@ -7,61 +7,40 @@ say (a conditional is a sum over states, a gradient an average), the right side 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import oracle
 from numpy.typing import NDArray
 from oracle import OracleEdge, OracleLayer, OracleModel
+from plain_values import Here, lengths_of, value_of
+from scipy.special import gamma
 
 from pgmdsl.compiler.model import Model, Parameter
 from pgmdsl.grammar.syntax import (
-    Binary,
     Call,
     CheckDeclaration,
     Compare,
-    Conditional,
     Expression,
     Index,
     Name,
-    Negate,
     Number,
+    Transpose,
 )
 
 CASES = 4
 DATA = (0.5, 0.3, 0.2)
-UFUNCS: dict[str, Any] = {
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "tanh": np.tanh,
-    "abs": np.abs,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "softplus": lambda x: np.log1p(np.exp(x)),
-}
-COMPARE: dict[str, Any] = {"==": np.equal, "!=": np.not_equal, "<": np.less, ">": np.greater}
+UNBOUNDED = ("poisson", "relu", "drelu")
+VALUES = {"trit": (-1.0, 0.0, 1.0), "tilted": (-1.0, 0.5, 2.0), "binary": (0.0, 1.0), "spin": (-1.0, 1.0)}
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Here:
-    """Arrays by name (layers with a first axis of cases), and sizes.
-
-    In gradients, `averages` has the weighted states of data(...) and model(...), and `data` the visible cases.
-    """
-
-    arrays: Mapping[str, Array]
-    sizes: Mapping[str, int]
-    averages: Mapping[str, tuple[Array, Here]] = field(default_factory=dict)
-    data: tuple[dict[str, Array], ...] = ()
 
 
 def oracle_model(model: Model, rng: np.random.Generator) -> OracleModel:
     """The model with random parameters, none 0, standard deviations other than 1; what the file fixes is as it says."""
     sizes = {name: value or 0 for name, value in model.sizes.items()}
+    spread = 0.3 if any(layer.unit.name in UNBOUNDED for layer in model.layers.values()) else 0.8
 
     def shape(axes: Any) -> tuple[int, ...]:
         return tuple(int(size.evaluate(sizes)) for size in axes)
@@ -69,14 +48,38 @@ def oracle_model(model: Model, rng: np.random.Generator) -> OracleModel:
     def values(p: Parameter) -> Array:
         if p.fixed and p.initial.kind == "constant":
             return np.full(shape(p.shape), p.initial.value)
-        return rng.uniform(0.6, 1.8, shape(p.shape)) if p.kind == "sigma" else rng.normal(0, 0.8, shape(p.shape))
+        if p.positive:
+            return rng.uniform(0.6, 1.8, shape(p.shape))
+        drawn = rng.normal(0, spread, shape(p.shape))
+        return _lateral(drawn, model.layers[p.layers[0]].unit.states_axis) if p.symmetric else drawn
 
     parameters = {p.name: values(p) for p in model.parameters.values()}
     layers = {
-        layer.name: OracleLayer(layer.name, layer.role, layer.unit.name, shape(layer.dims), layer.bias, layer.sigma)
+        layer.name: OracleLayer(
+            layer.name,
+            layer.role,
+            layer.unit.name,
+            shape(layer.dims),
+            layer.bias,
+            layer.sigma,
+            {k: v for k, v in layer.parameters.items() if k != "sigma"},
+            int(layer.trials.evaluate(sizes)) if layer.trials is not None else 0,
+            layer.counted,
+        )
         for layer in model.layers.values()
     }
-    return OracleModel(layers, tuple(OracleEdge(*e.layers, e.weight) for e in model.edges), parameters)
+    edges = tuple(OracleEdge(e.layers[0], e.layers[1], e.weight, e.layers[2:]) for e in model.edges)
+    return OracleModel(layers, edges, parameters)
+
+
+def _lateral(weight: Array, states: bool) -> Array:
+    """A symmetric weight with zero diagonal (zero blocks of the states of a site)."""
+    half = weight.ndim // 2
+    size = int(np.prod(weight.shape[:half]))
+    flat = weight.reshape(size, size)
+    block = weight.shape[-1] if states else 1
+    apart = 1 - np.kron(np.eye(size // block), np.ones((block, block)))
+    return ((flat + flat.T) * apart).reshape(weight.shape)
 
 
 def random_state(
@@ -87,35 +90,40 @@ def random_state(
     for name, layer in model.layers.items():
         shape = (cases, *layer.dims)
         match layer.unit, name in means:
-            case "gaussian", _:
+            case "gaussian" | "drelu", _:
                 out[name] = rng.normal(0, 1.5, shape)
+            case "relu", _:
+                out[name] = rng.uniform(0.1, 2.0, shape)
             case "softmax", True:
                 out[name] = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
             case "softmax", False:
                 out[name] = np.eye(shape[-1])[rng.integers(shape[-1], size=shape[:-1])]
-            case "binary", True:
-                out[name] = rng.uniform(0.1, 0.9, shape)
-            case "binary", False:
-                out[name] = rng.integers(2, size=shape).astype(float)
-            case _, True:
-                out[name] = rng.uniform(-0.9, 0.9, shape)
-            case _:
-                out[name] = rng.choice([-1.0, 1.0], shape)
+            case "replicated_softmax", _:
+                words = [np.eye(shape[-1])[rng.integers(shape[-1], size=1 + c % 3)] for c in range(cases)]
+                out[name] = np.array([document.sum(0) for document in words])
+            case "poisson" | "binomial", True:
+                out[name] = rng.uniform(0.1, layer.trials or 2.0, shape)
+            case "poisson" | "binomial", False:
+                out[name] = rng.integers((layer.trials or 3) + 1, size=shape).astype(float)
+            case unit, True:
+                out[name] = rng.uniform(VALUES[unit][0] + 0.1, VALUES[unit][-1] - 0.1, shape)
+            case unit, False:
+                out[name] = rng.choice(VALUES[unit], shape)
     return out
 
 
 def differs(model: Model, check: CheckDeclaration, seed: int) -> bool:
     """Whether the two sides of a check differ somewhere, at a few random points, at any value of its indices."""
     rng = np.random.default_rng(seed)
-    small = oracle_model(model, rng)
+    small = _assuming(oracle_model(model, rng), check)
     means = small.names("hidden") if _is(check.left, "mean_field") else ()
     state = random_state(small, rng, CASES, means)
     sizes = {name: value or 0 for name, value in model.sizes.items()}
-    here = Here({**small.parameters, **state}, sizes)
+    here = Here(small, {**small.parameters, **state}, sizes)
     if _is(check.left, "gradient"):
-        here = _with_averages(small, rng, here)
-    indices, lefts = left_values(small, check.left, state, here)
-    rights = check.right.arguments if _is(check.right, "normal") else (check.right,)
+        here = _with_averages(rng, here)
+    indices, lefts = left_values(check, here)
+    rights = check.right.arguments if _is(check.right, "normal") or _is(check.right, "poisson") else (check.right,)
     if len(lefts) != len(rights):
         return True
     with np.errstate(all="ignore"):
@@ -125,72 +133,150 @@ def differs(model: Model, check: CheckDeclaration, seed: int) -> bool:
             return True  # an index beyond its axis
 
 
+def _assuming(model: OracleModel, check: CheckDeclaration) -> OracleModel:
+    """The model with the parameters that a check's `where` names as it says."""
+    for option in check.where:
+        name = option.key.name
+        match option.value:
+            case Number(text):
+                value = np.full_like(model.parameters[name], float(text))
+            case Name(other):
+                value = model.parameters[other]
+            case Transpose(Name(other)):
+                value = model.parameters[other].T
+            case _:
+                raise AssertionError(option)
+        model = model.with_parameter(name, value)
+    return model
+
+
 def _is(node: Expression, function: str) -> bool:
     return isinstance(node, Call) and node.function == function
 
 
 def _differ(left: Array, right: Expression, indices: tuple[str, ...], here: Here) -> bool:
-    """`left` has the axes of the indices, then cases."""
+    """`left` has the axes of the indices, then cases; where it is not a number there is nothing to compare."""
     for at in itertools.product(*(range(n) for n in left.shape[: len(indices)])):
         value = np.asarray(value_of(right, here, dict(zip(indices, at, strict=True))), dtype=float)
         value = np.broadcast_to(value, left[at].shape) if value.shape != left[at].shape else value
-        if not np.allclose(value, left[at], rtol=1e-6, atol=1e-7):
+        if not np.isnan(left[at]).any() and not np.allclose(value, left[at], rtol=1e-6, atol=1e-7):
             return True
     return False
 
 
-def left_values(
-    model: OracleModel, left: Expression, state: dict[str, Array], here: Here
-) -> tuple[tuple[str, ...], tuple[Array, ...]]:
+def left_values(check: CheckDeclaration, here: Here) -> tuple[tuple[str, ...], tuple[Array, ...]]:
     """The free indices, and the left side's values for each value of them and each case."""
-    match left:
-        case Name("energy"):
-            return (), (oracle.energy(model, state),)
-        case Call("free_energy", layers):
-            names = [layer.name for layer in layers if isinstance(layer, Name)]
-            clamps = [{n: state[n][c : c + 1] for n in names} for c in range(CASES)]
-            return (), (np.array([oracle.free_energy(model, clamp) for clamp in clamps]),)
+    model, state = here.model, here.state
+    match check.left:
+        case Name("energy" | "Z") | Call("free_energy"):
+            return (), (_by_case(value_of(check.left, here, {})),)
         case Call("mean_field", (Index(name, at),)):
             return _names(at), (np.moveaxis(oracle.conditional_mean(model, name, state), 0, -1),)
         case Call("mean", (Index(name, at),), given=given):
             return _names(at), (_mean(model, name, given, state)[0],)
+        case Call("p", (Compare("=", Call("word", (Name(name),)), Name(k)),), given=given):
+            return (k,), (_mean(model, name, given, state)[0] / state[name].sum(-1),)
         case Call("p", (Compare("=", Index() | Name() as unit, value),), given=given):
-            mean = _mean(model, unit.name, given, state)[0]
             entries = unit.indices if isinstance(unit, Index) else ()
-            match model.layers[unit.name].unit, value:
-                case "softmax", Name():
-                    return _names((*entries, value)), (mean,)
-                case "spin", Number("1"):
-                    return _names(entries), ((1 + mean) / 2,)
-                case "spin", _:
-                    return _names(entries), ((1 - mean) / 2,)
-                case _, Number("1"):
-                    return _names(entries), (mean,)
-                case _:
-                    return _names(entries), (1 - mean,)
+            if model.layers[unit.name].unit == "softmax":
+                return _names((*entries, value)), (_mean(model, unit.name, given, state)[0],)
+            return _names(entries), (_density(model, unit.name, state, float(value_of(value, here, {}))),)
         case Call("p", (Index(name, at),), given=given):
-            return _names(at), _mean(model, name, given, state)
+            if _is(check.right, "normal"):
+                return _names(at), _mean(model, name, given, state)
+            if _is(check.right, "poisson"):
+                return _names(at), _mean(model, name, given, state)[:1]
+            return _names(at), (_density(model, name, state, None),)
+        case Call("p" | "counts p" as function, items, given=given):
+            names = tuple(item.name for item in items if isinstance(item, Name))
+            return (), (_joint(here, names, tuple(g.name for g in given or () if isinstance(g, Name)), function),)
         case Call("gradient", (Index(name, at),)):
-            found = [oracle.gradient(model, case)[name] for case in here.data]
-            return _names(at), (np.tensordot(DATA, np.array(found), 1)[..., None],)
+            found = [_gradient(model, case, name) for case in here.data]
+            return _names(at), (_off(model, name, np.tensordot(DATA, np.array(found), 1)[..., None]),)
         case Call("d", (body, Index(name, at))):
-            return _names(at), (_derivative(model, body, name, state, here),)
+            return _names(at), (_off(model, name, _derivative(body, name, here)),)
         case _:
-            raise AssertionError(left)
+            raise AssertionError(check.left)
+
+
+def _by_case(value: Any) -> Array:
+    return np.broadcast_to(np.asarray(value, dtype=float), (CASES,))
+
+
+def _joint(here: Here, names: tuple[str, ...], given: tuple[str, ...], function: str) -> Array:
+    """The probability of whole layers, for each case."""
+    model, state = here.model, here.state
+    out = []
+    for c in range(CASES):
+        own = {n: state[n][c : c + 1] for n in (*names, *given)}
+        some = {n: state[n][c : c + 1] for n in (*given, *model.names("given"))}
+        side = replace(model, lengths=lengths_of(model, state, c))
+        log_p = oracle.table(side, own).log_sum - oracle.table(side, some).log_sum
+        for n in names if function == "counts p" else ():
+            if model.layers[n].unit == "replicated_softmax":
+                counts = state[n][c]
+                log_p += np.log(gamma(counts.sum() + 1)) - np.log(gamma(counts + 1)).sum()
+        out.append(np.exp(log_p))
+    return np.array(out)
+
+
+def _density(model: OracleModel, name: str, state: dict[str, Array], value: float | None) -> Array:
+    """The probability (density) of each unit's state, or of `value`, given all other units, (*dims, cases)."""
+    layer = model.layers[name]
+    out = np.zeros((*layer.dims, CASES))
+    for unit in np.ndindex(*layer.dims):
+        where = (slice(None), *unit)
+        sd = float(model.parameters[layer.sigma][unit]) if layer.sigma else 1.0
+        nodes, weights = oracle.unit_nodes(layer, sd)
+
+        def minus(x: Any, where: Any = where) -> Array:
+            changed = state[name].copy()
+            changed[where] = x
+            return -oracle.energy(model, {**state, name: changed})
+
+        total = np.array([w + minus(x) for x, w in zip(nodes, weights, strict=True)])
+        own = minus(state[name][where] if value is None else value)
+        out[unit] = np.exp(own - np.logaddexp.reduce(total, 0))
+    return out
+
+
+def _gradient(model: OracleModel, case: dict[str, Array], name: str) -> Array:
+    found = oracle.gradient(model, case)
+    return found[name] if name in found else oracle.finite_gradient(model, case, name)
+
+
+def _off(model: OracleModel, name: str, values: Array) -> Array:
+    """The values by entries of a parameter, not a number on the diagonal of a lateral weight."""
+    lateral = [e for e in model.edges if e.weight == name and e.first == e.second]
+    if not lateral:
+        return values
+    layer = model.layers[lateral[0].first]
+    half, out = len(layer.dims), values.copy()
+    told = half - (layer.unit == "softmax")
+    for at in np.ndindex(*values.shape[:-1]):
+        if at[:told] == at[half : half + told]:
+            out[at] = np.nan
+    return out
 
 
 def _names(at: tuple[Expression, ...]) -> tuple[str, ...]:
     return tuple(i.name for i in at if isinstance(i, Name))
 
 
-def _derivative(model: OracleModel, body: Expression, name: str, state: dict[str, Array], here: Here) -> Array:
-    """By central differences, (*shape, cases)."""
-    value = model.parameters[name]
+def _derivative(body: Expression, name: str, here: Here) -> Array:
+    """By central differences, (*shape, cases); the two places of a lateral weight's entry move together."""
+    value = here.model.parameters[name]
+    lateral = any(e.weight == name and e.first == e.second for e in here.model.edges)
     out = np.zeros((*value.shape, CASES))
     for at in np.ndindex(*value.shape):
         step = np.zeros_like(value)
         step[at] = 1e-5
-        up, down = (left_values(model.with_parameter(name, value + s), body, state, here)[1][0] for s in (step, -step))
+        if lateral:
+            step[at[len(at) // 2 :] + at[: len(at) // 2]] = 1e-5
+        up, down = (
+            value_of(body, replace(here, model=moved, arrays={**here.arrays, name: moved.parameters[name]}), {})
+            for moved in (here.model.with_parameter(name, value + s) for s in (step, -step))
+        )
         out[at] = (up - down) / 2e-5
     return out
 
@@ -204,7 +290,8 @@ def _mean(model: OracleModel, name: str, given: Any, state: dict[str, Array]) ->
     else:
         rows = []
         for c in range(CASES):
-            every = oracle.table(model, {n: state[n][c : c + 1] for n in listed})
+            side = replace(model, lengths=lengths_of(model, state, c))
+            every = oracle.table(side, {n: state[n][c : c + 1] for n in listed})
             rows.append(np.tensordot(every.probability, every.state[name], (0, 0)))
         mean = np.array(rows)
     mean = np.moveaxis(mean, 0, -1)
@@ -214,31 +301,38 @@ def _mean(model: OracleModel, name: str, given: Any, state: dict[str, Array]) ->
     return mean, np.moveaxis(1 / np.sqrt(curvature), 0, -1)
 
 
-def _with_averages(model: OracleModel, rng: np.random.Generator, here: Here) -> Here:
-    """Weighted states for `model`, and for `data`: three random visible cases, each with its posterior."""
+def _with_averages(rng: np.random.Generator, here: Here) -> Here:
+    """Weighted states for `data`, three random visible cases each with its posterior, and for `model` likewise.
+
+    The model's states are those given each case's given layers and lengths.
+    """
+    model = here.model
     rows = random_state(model, rng, len(DATA))
-    cases = tuple({n: rows[n][c : c + 1] for n in model.names("visible")} for c in range(len(DATA)))
-    parts = [_weighted(model, case) for case in cases]
+    seen = (*model.names("visible"), *model.names("given"))
+    cases = tuple({n: rows[n][c : c + 1] for n in seen} for c in range(len(DATA)))
+    sides = [replace(model, lengths=lengths_of(model, rows, c)) for c in range(len(DATA))]
+    data = [_weighted(model, case) for case in cases]
+    free = [_weighted(s, {n: x[n] for n in model.names("given")}) for s, x in zip(sides, cases, strict=True)]
+    return replace(here, averages={"data": _mixed(here, data), "model": _mixed(here, free)}, data=cases)
+
+
+def _mixed(here: Here, parts: list[tuple[Array, dict[str, Array]]]) -> tuple[Array, Here]:
     weights = np.concatenate([share * w for share, (w, _) in zip(DATA, parts, strict=True)])
-    states = {n: np.concatenate([state[n] for _, state in parts]) for n in model.layers}
-    every, all_states = _weighted(model, {})
-    averages = {
-        "data": (weights, Here({**model.parameters, **states}, here.sizes)),
-        "model": (every, Here({**model.parameters, **all_states}, here.sizes)),
-    }
-    return replace(here, averages=averages, data=cases)
+    states = {n: np.concatenate([state[n] for _, state in parts]) for n in here.model.layers}
+    return weights, replace(here, arrays={**here.model.parameters, **states})
 
 
 def _weighted(model: OracleModel, clamp: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     """All states of the layers that are not clamped, and their probabilities.
 
-    Real units, independent given the discrete ones, are at the nodes of a quadrature that is exact to degree 9.
+    Gaussian units, where they are independent given the others, are at the nodes of a quadrature that is exact to
+    degree 9.
     """
     every = oracle.table(model, clamp)
     weight, state = every.probability, dict(every.state)
     x, w = np.polynomial.hermite_e.hermegauss(5)
     for name, layer in model.layers.items():
-        if layer.unit != "gaussian" or name in clamp:
+        if name in clamp or not oracle._closes(model, name):
             continue
         for unit in np.ndindex(*layer.dims):
             sd = model.parameters[layer.sigma or ""][unit]
@@ -246,75 +340,3 @@ def _weighted(model: OracleModel, clamp: dict[str, Array]) -> tuple[Array, dict[
             state[name][(slice(None), *unit)] += sd * np.tile(x, len(weight))
             weight = np.outer(weight, w / w.sum()).ravel()
     return weight, state
-
-
-def value_of(node: Expression, here: Here, at: dict[str, int]) -> Any:
-    """The value of a formula: a number, or one for each case."""
-    match node:
-        case Number(text):
-            return float(text)
-        case Name("pi"):
-            return np.pi
-        case Name(name):
-            return at[name] if name in at else here.sizes[name]
-        case Index(name, entries):
-            array = here.arrays[name]
-            where = tuple(at[e.name] for e in entries if isinstance(e, Name))
-            return array[(..., *where)] if array.ndim > len(where) else array[where]
-        case Negate(operand):
-            return -value_of(operand, here, at)
-        case Binary(op, left, right):
-            a, b = np.asarray(value_of(left, here, at), float), np.asarray(value_of(right, here, at), float)
-            return {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power}[op](a, b)
-        case Conditional(value, Compare(op, left, right), otherwise):
-            test = COMPARE[op](value_of(left, here, at), value_of(right, here, at))
-            return np.where(test, value_of(value, here, at), value_of(otherwise, here, at))
-        case Call("data" | "model" as kind, (body,)):
-            weights, states = here.averages[kind]
-            return float(np.sum(weights * value_of(body, states, at)))
-        case Call("softmax", (body,), generator=generator) if generator and isinstance(generator.at, Name):
-            values = [np.exp(value_of(body, here, case)) for case in _cases(body, generator, here, at)]
-            return values[at[generator.at.name]] / sum(values)
-        case Call("sum" | "prod" as function, (body,), generator=generator) if generator:
-            total: Any = 0.0 if function == "sum" else 1.0
-            for case in _cases(body, generator, here, at):
-                value = value_of(body, here, case)
-                total = total + value if function == "sum" else total * value
-            return total
-        case Call(function, (argument,)):
-            return UFUNCS[function](value_of(argument, here, at))
-        case _:
-            raise AssertionError(node)
-
-
-def _cases(body: Expression, generator: Any, here: Here, at: dict[str, int]) -> list[dict[str, int]]:
-    lengths = [_length(body, name, here) for name in generator.names]
-    cases = [{**at, **dict(zip(generator.names, v, strict=True))} for v in itertools.product(*map(range, lengths))]
-    if generator.condition is None:
-        return cases
-    test = generator.condition
-    return [c for c in cases if COMPARE[test.op](value_of(test.left, here, c), value_of(test.right, here, c))]
-
-
-def _length(node: Any, index: str, here: Here) -> int:
-    """The length of an axis where the index is used."""
-    stack = [node]
-    while stack:
-        item = stack.pop()
-        match item:
-            case Index(name, entries):
-                array = here.arrays[name]
-                for k, entry in enumerate(entries):
-                    if entry == Name(index):
-                        return int(array.shape[array.ndim - len(entries) + k])
-            case Call(_, arguments):
-                stack.extend(arguments)
-            case Binary(_, left, right) | Compare(_, left, right):
-                stack.extend((left, right))
-            case Negate(operand):
-                stack.append(operand)
-            case Conditional(value, condition, otherwise):
-                stack.extend((value, condition, otherwise))
-            case _:
-                pass
-    raise KeyError(index)

@@ -1,5 +1,7 @@
 """Models with checks that hold, for tests of the prover; see SIZES for the sizes they are tested at."""
 
+from textbook import SECTIONS
+
 SPIN = """model Spin(D = 3, F = 2, G = 4)
 visible v  : spin[D]    bias b
 hidden  h  : spin[F]    bias a
@@ -95,7 +97,147 @@ check "F": free_energy(v) == -sum(b[r,s]*v[r,s] for r, s) - sum(softplus(a[j] + 
 check "gW": gradient(W[r,s,j]) == data(v[r,s]*h[j]) - model(v[r,s]*h[j])
 """
 
-MODELS = {"spin": SPIN, "square": SQUARE, "tied": TIED, "labels": LABELS, "real": REAL, "grid": GRID}
+COUNTS = """model Counts(D = 2, N = 3, P = 2, F = 2)
+visible k : binomial[D](trials = N) bias b
+visible n : poisson[P]              bias c
+hidden  h : binary[F]               bias a
+k -- h : W
+n -- h : V
+check "E": energy == -sum(b[i]*k[i] for i) - sum(log(factorial(N)/(factorial(k[i])*factorial(N - k[i]))) for i)
+  - sum(c[m]*n[m] - log(factorial(n[m])) for m) - sum(a[j]*h[j] for j) - sum(W[i,j]*k[i]*h[j] for i, j)
+  - sum(V[m,j]*n[m]*h[j] for m, j)
+check "k": p(k[i] | h) == factorial(N)/(factorial(k[i])*factorial(N - k[i]))
+  *sigmoid(b[i] + sum(W[i,j]*h[j] for j))^k[i]*(1 - sigmoid(b[i] + sum(W[i,j]*h[j] for j)))^(N - k[i])
+check "n": p(n[m] | h) == poisson(exp(c[m] + sum(V[m,j]*h[j] for j)))
+check "n written out": p(n[m] | h) == exp((c[m] + sum(V[m,j]*h[j] for j))*n[m] - exp(c[m] + sum(V[m,j]*h[j] for j)))
+  /factorial(n[m])
+check "mean": mean(k[i] | h) == N*sigmoid(b[i] + sum(W[i,j]*h[j] for j))
+check "h": p(h[j] = 1 | k, n) == sigmoid(a[j] + sum(W[i,j]*k[i] for i) + sum(V[m,j]*n[m] for m))
+check "F": free_energy(h) == -sum(a[j]*h[j] for j) - N*sum(softplus(b[i] + sum(W[i,j]*h[j] for j)) for i)
+  - sum(exp(c[m])*prod(exp(V[m,j]*h[j]) for j) for m)
+check "Z": Z == sum(exp(sum(a[j]*h[j] for j) + sum(exp(c[m] + sum(V[m,j]*h[j] for j)) for m))
+  *prod((1 + exp(b[i] + sum(W[i,j]*h[j] for j)))^N for i) over h)
+check "gW": gradient(W[i,j]) == data(k[i]*h[j]) - model(k[i]*h[j])
+check "gc": gradient(c[m]) == data(n[m]) - model(n[m])
+"""
+
+HALF_LINE = """model HalfLine(R = 2, F = 2)
+visible r : relu[R]   bias b
+hidden  h : binary[F] bias a
+r -- h : W
+check "r": p(r[i] | h) == exp(-(r[i] - b[i] - sum(W[i,j]*h[j] for j))^2/2
+  - log_normal_cdf(b[i] + sum(W[i,j]*h[j] for j)))/sqrt(2*pi)
+check "mean": mean(r[i] | h) == b[i] + sum(W[i,j]*h[j] for j)
+  + exp(-(b[i] + sum(W[i,j]*h[j] for j))^2/2 - log_normal_cdf(b[i] + sum(W[i,j]*h[j] for j)))/sqrt(2*pi)
+check "F": free_energy(h) == -sum(a[j]*h[j] for j) - R*log(2*pi)/2
+  - sum((b[i] + sum(W[i,j]*h[j] for j))^2/2 + log_normal_cdf(b[i] + sum(W[i,j]*h[j] for j)) for i)
+check "slope": d(free_energy(h), b[i]) == -b[i] - sum(W[i,j]*h[j] for j)
+  - exp(-(b[i] + sum(W[i,j]*h[j] for j))^2/2)/exp(log_normal_cdf(b[i] + sum(W[i,j]*h[j] for j)))/sqrt(2*pi)
+check "gW": gradient(W[i,j]) == data(r[i]*h[j]) - model(r[i]*h[j])
+"""
+
+OWN = """model Own(T = 2, Q = 1, F = 2)
+unit tilted {
+  param u > 0, t
+  support x in {-1, 0.5, 2}
+  energy u*x^2 + t*x
+  statistic x
+}
+unit drelu {
+  param gp > 0, gm > 0, tp, tm
+  support x in real
+  energy gp*x^2/2 + tp*x if x > 0 else gm*x^2/2 + tm*x
+  statistic x
+}
+visible s : tilted[T] bias b
+visible r : drelu[Q]  bias c
+hidden  h : binary[F] bias a
+s -- h : W
+r -- h : V
+check "E": energy == sum(u_s[i]*s[i]^2 + t_s[i]*s[i] - b[i]*s[i] for i) - sum(a[j]*h[j] for j)
+  + sum(gp_r[m]*r[m]^2/2 + tp_r[m]*r[m] if r[m] > 0 else gm_r[m]*r[m]^2/2 + tm_r[m]*r[m] for m) - sum(c[m]*r[m] for m)
+  - sum(W[i,j]*s[i]*h[j] for i, j) - sum(V[m,j]*r[m]*h[j] for m, j)
+check "s": p(s[i] = 2 | h) == exp(2*(b[i] + sum(W[i,j]*h[j] for j)) - 4*u_s[i] - 2*t_s[i])
+  /(exp(-b[i] - sum(W[i,j]*h[j] for j) - u_s[i] + t_s[i])
+  + exp(b[i]/2 + sum(W[i,j]*h[j] for j)/2 - u_s[i]/4 - t_s[i]/2)
+  + exp(2*(b[i] + sum(W[i,j]*h[j] for j)) - 4*u_s[i] - 2*t_s[i]))
+check "s in its own state": p(s[i] | h) == exp((b[i] + sum(W[i,j]*h[j] for j) - t_s[i])*s[i] - u_s[i]*s[i]^2)
+  /(exp(-b[i] - sum(W[i,j]*h[j] for j) - u_s[i] + t_s[i])
+  + exp(b[i]/2 + sum(W[i,j]*h[j] for j)/2 - u_s[i]/4 - t_s[i]/2)
+  + exp(2*(b[i] + sum(W[i,j]*h[j] for j)) - 4*u_s[i] - 2*t_s[i]))
+check "h": p(h[j] | s, r) == sigmoid((2*h[j] - 1)*(a[j] + sum(W[i,j]*s[i] for i) + sum(V[m,j]*r[m] for m)))
+check "gu": gradient(u_s[i]) == model(s[i]^2) - data(s[i]^2)
+check "gt": gradient(t_s[i]) == model(s[i]) - data(s[i])
+check "ggp": gradient(gp_r[m]) == model(r[m]^2/2 if r[m] > 0 else 0) - data(r[m]^2/2 if r[m] > 0 else 0)
+check "gtm": gradient(tm_r[m]) == model(0 if r[m] > 0 else r[m]) - data(0 if r[m] > 0 else r[m])
+check "a cube of three values": p(h[j] = 1 | s, r)
+  == sigmoid(a[j] + sum(W[i,j]*(s[i]^3 - 3/2*s[i]^2 - s[i]/2 + 1) for i) + sum(V[m,j]*r[m] for m))
+"""
+
+SITES = """model Sites(N = 2, K = 3, S = 2)
+visible x : softmax[N, K] bias b
+hidden  h : spin[S]       bias a
+x -- x : L
+h -- h : J
+x -- h : W
+check "E": energy == -sum(L[i,k,m,l]*x[i,k]*x[m,l] for i, k, m, l)/2 - sum(J[j,o]*h[j]*h[o] for j, o)/2
+  - sum(b[i,k]*x[i,k] for i, k) - sum(a[j]*h[j] for j) - sum(W[i,k,j]*x[i,k]*h[j] for i, k, j)
+check "x": p(x[i] = k | h, rest)
+  == softmax(b[i,q] + sum(L[i,q,m,l]*x[m,l] for m, l if m != i) + sum(W[i,q,j]*h[j] for j) for q at k)
+check "h": p(h[j] = 1 | x, rest) == sigmoid(2*a[j] + 2*sum(J[o,j]*h[o] for o) + 2*sum(W[i,k,j]*x[i,k] for i, k))
+check "mean": mean(h[j] | x, rest) == tanh(a[j] + sum(J[j,o]*h[o] for o if o != j) + sum(W[i,k,j]*x[i,k] for i, k))
+check "mf": mean_field(h[j]) == tanh(a[j] + sum(J[j,o]*h[o] for o) + sum(W[i,k,j]*x[i,k] for i, k))
+check "gL": gradient(L[i,k,m,l]) == data(x[i,k]*x[m,l]) - model(x[i,k]*x[m,l])
+check "gJ": gradient(J[j,o]) == data(h[j]*h[o]) - model(h[j]*h[o])
+check "slope": d(energy, L[i,k,m,l]) == -x[i,k]*x[m,l]
+check "F": free_energy(x, h) == energy
+check "without J": free_energy(x) == -sum(L[i,k,m,l]*x[i,k]*x[m,l] for i, k, m, l)/2 - sum(b[i,k]*x[i,k] for i, k)
+  - sum(log(exp(a[j] + sum(W[i,k,j]*x[i,k] for i, k)) + exp(-a[j] - sum(W[i,k,j]*x[i,k] for i, k))) for j) where J = 0
+"""
+
+GATED = """model Gated(C = 2, D = 3, F = 2, K = 3)
+given   x : binary[C]
+visible v : binary[D]  bias b
+visible y : softmax[K] bias c
+hidden  h : binary[F]  bias a
+x * v * h : T
+v * y * h : U
+x -- h : A
+x -- v : B
+check "E": energy == -sum(T[o,i,j]*x[o]*v[i]*h[j] for o, i, j) - sum(U[i,k,j]*v[i]*y[k]*h[j] for i, k, j)
+  - sum(A[o,j]*x[o]*h[j] for o, j) - sum(B[o,i]*x[o]*v[i] for o, i) - sum(b[i]*v[i] for i) - sum(c[k]*y[k] for k)
+  - sum(a[j]*h[j] for j)
+check "v": p(v[i] = 1 | x, y, h) == sigmoid(b[i] + sum(B[o,i]*x[o] for o)
+  + sum(h[j]*(sum(T[o,i,j]*x[o] for o) + sum(U[i,k,j]*y[k] for k)) for j))
+check "h": p(h[j] = 1 | x, v, y) == sigmoid(a[j] + sum(A[o,j]*x[o] for o)
+  + sum(v[i]*(sum(T[o,i,j]*x[o] for o) + sum(U[i,k,j]*y[k] for k)) for i))
+check "y": p(y = k | v, h) == softmax(c[q] + sum(U[i,q,j]*v[i]*h[j] for i, j) for q at k)
+check "y, h summed out": p(y = k | x, v) == softmax(c[q] + sum(softplus(a[j] + sum(A[o,j]*x[o] for o)
+  + sum(v[i]*(sum(T[o,i,j]*x[o] for o) + U[i,q,j]) for i)) for j) for q at k)
+check "F": free_energy(x, v, y) == -sum(B[o,i]*x[o]*v[i] for o, i) - sum(b[i]*v[i] for i) - sum(c[k]*y[k] for k)
+  - sum(softplus(a[j] + sum(A[o,j]*x[o] for o)
+  + sum(v[i]*(sum(T[o,i,j]*x[o] for o) + sum(U[i,k,j]*y[k] for k)) for i)) for j)
+check "p": p(v, y | x) == exp(-free_energy(x, v, y))/Z
+check "Z": Z == sum(exp(-free_energy(x, v, y)) over v, y)
+check "gT": gradient(T[o,i,j]) == data(x[o]*v[i]*h[j]) - model(x[o]*v[i]*h[j])
+check "gA": gradient(A[o,j]) == data(x[o]*h[j]) - model(x[o]*h[j])
+check "gU": gradient(U[i,k,j]) == data(v[i]*y[k]*h[j]) - model(v[i]*y[k]*h[j])
+"""
+
+MODELS = {
+    "spin": SPIN,
+    "square": SQUARE,
+    "tied": TIED,
+    "labels": LABELS,
+    "real": REAL,
+    "grid": GRID,
+    "counts": COUNTS,
+    "half_line": HALF_LINE,
+    "own": OWN,
+    "sites": SITES,
+    "gated": GATED,
+    **{f"textbook_{name}": text for name, text in SECTIONS.items()},
+}
 SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "spin": ({"D": 3, "F": 2, "G": 4}, {"D": 2, "F": 3, "G": 1}),
     "square": ({"N": 3}, {"N": 2}),
@@ -103,6 +245,23 @@ SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "labels": ({"D": 3, "F": 2, "K": 4}, {"D": 2, "F": 3, "K": 5}),
     "real": ({"D": 2, "F": 3, "G": 1}, {"D": 1, "F": 2, "G": 2}),
     "grid": ({"A": 2, "B": 3, "F": 2}, {"A": 3, "B": 2, "F": 1}),
+    "counts": ({"D": 2, "N": 2, "P": 1, "F": 2}, {"D": 1, "N": 3, "P": 2, "F": 3}),
+    "half_line": ({"R": 2, "F": 2}, {"R": 1, "F": 3}),
+    "own": ({"T": 2, "Q": 1, "F": 2}, {"T": 1, "Q": 1, "F": 3}),
+    "sites": ({"N": 2, "K": 3, "S": 2}, {"N": 3, "K": 2, "S": 3}),
+    "gated": ({"C": 2, "D": 3, "F": 2, "K": 3}, {"C": 3, "D": 2, "F": 1, "K": 2}),
+    "textbook_general": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
+    "textbook_no_half": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
+    "textbook_unshared": ({"M": 2, "K": 3, "F": 2}, {"M": 3, "K": 2, "F": 1}),
+    "textbook_binary": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
+    "textbook_gaussian": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
+    "textbook_documents": ({"K": 3, "F": 2}, {"K": 2, "F": 3}),
+    "textbook_labels": ({"C": 3, "D": 2, "F": 2}, {"C": 2, "D": 3, "F": 1}),
+    "textbook_multimodal": (
+        {"D": 1, "F1m": 2, "F2m": 1, "K": 3, "F1t": 1, "F2t": 2, "F3": 1},
+        {"D": 2, "F1m": 1, "F2m": 2, "K": 2, "F1t": 2, "F2t": 1, "F3": 1},
+    ),
+    "textbook_deep": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),
     "rbm": ({"D": 3, "F": 2}, {"D": 4, "F": 3}),
     "gaussian_rbm": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
     "dbm": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),

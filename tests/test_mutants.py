@@ -76,8 +76,8 @@ def test_the_checks_are_proved_and_hold(name: str) -> None:
     for check in model.checks:
         verdict = verify_check(fields, check)
         assert verdict.status == ("refuted" if check.refuted else "proved"), (check.title.value, verdict.detail)
-        for choice in (0, 1):
-            assert differs(model_of(name, choice), check, seed=3) == check.refuted, check.title.value
+        different = [differs(model_of(name, choice), check, seed=3) for choice in (0, 1)]
+        assert any(different) == check.refuted, check.title.value
 
 
 @pytest.mark.parametrize("name", SIZES)

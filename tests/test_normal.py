@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutants import changes
-from plain import Here, value_of
+from oracle import OracleModel
+from plain_values import Here, value_of
 
 from pgmdsl.compiler.expressions import bound_names, renamed
 from pgmdsl.compiler.model import Size
@@ -179,7 +180,7 @@ def formulas(draw: st.DrawFn, depth: int = 4, scope: tuple[str, ...] = ("i", "m"
 def numbers(seed: int) -> Here:
     rng = np.random.default_rng(seed)
     arrays = {n: rng.uniform(-1, 1, 2) for n in "bg"} | {"s": rng.uniform(0.5, 1.5, 2), "L": rng.uniform(-1, 1, (2, 2))}
-    return Here({**arrays, "v": rng.integers(2, size=2).astype(float)}, {"D": 2})
+    return Here(OracleModel({}, (), {}), {**arrays, "v": rng.integers(2, size=2).astype(float)}, {"D": 2})
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

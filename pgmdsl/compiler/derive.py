@@ -117,7 +117,7 @@ def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at
             right = call("poisson", mean)
         case _:
             right = density(symbols, layer, field, log_partition, event)
-    rest = ["rest"] if name in symbols.others else []
+    rest = ["rest"] if any(edge.lateral and name in edge.layers for edge in symbols.model.edges) else []
     return Conditional(
         layer=name,
         family=layer.unit.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
 from pgmdsl.compiler.rewrite import rewrite
 from pgmdsl.grammar.parse import parse_expression
@@ -149,7 +150,13 @@ def filled(
             case _:
                 return None
 
-    return rewrite(renamed(parse_expression(text), indices, {*avoid, *names, *entries}), change)
+    return rewrite(renamed(_formula(text), indices, {*avoid, *names, *entries}), change)
+
+
+@lru_cache(256)
+def _formula(text: str) -> Expression:
+    """A formula of the unit table, parsed once."""
+    return parse_expression(text)
 
 
 def bound_names(expression: Expression) -> set[str]:

@@ -48,6 +48,13 @@ def joint_sides(fields: Fields, form: Joint | Partition, right: Expression) -> t
     return tuple(_counted(fields, form, Binary("/", top, bottom)) for top in above for bottom in bottoms)
 
 
+def free_energies(fields: Fields, known: Collection[str], right: Expression) -> tuple[Expression, ...]:
+    """The free energy of some layers as formulas that are all the same: in closed form, and as the right side sums."""
+    written = [layers for layers in _summed(fields.symbols.model, known, right) if layers]
+    sums = [Negate(call("log", _sum(fields, known, layers))) for layers in written]
+    return (call("free_energy", *map(Name, known)), *sums)
+
+
 def _sums(model: Model, form: Joint | Partition, right: Expression) -> Iterator[tuple[str, ...]]:
     """What is known in the sum above the line, then in that below it unless that is Z as it stands."""
     free = tuple(name for name, layer in model.layers.items() if layer.role == "given")

@@ -17,7 +17,7 @@ from pgmdsl.compiler.derive import (
 from pgmdsl.compiler.energy import Fields
 from pgmdsl.compiler.expressions import Term, bound_names, call, entry, renamed, signed_constant, split_sum, total
 from pgmdsl.compiler.forms import Form, Formula, Gradient, Joint, Mean, MeanField, Partition, Probability
-from pgmdsl.compiler.joint import joint_sides
+from pgmdsl.compiler.joint import free_energies, joint_sides
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.units import Finite
 from pgmdsl.grammar.syntax import Binary, Call, Expression, Name, Negate, Number
@@ -42,6 +42,9 @@ def sides_of(fields: Fields, form: Form, right: Expression) -> tuple[Sides, ...]
     symbols = fields.symbols
     lefts: tuple[Expression, ...]
     match form:
+        case Formula(Call("free_energy", layers)):
+            known = [layer.name for layer in layers if isinstance(layer, Name)]
+            lefts = tuple(expanded(fields, left) for left in free_energies(fields, known, right))
         case Formula(expression):
             lefts = (expanded(fields, expression),)
         case Joint() | Partition():

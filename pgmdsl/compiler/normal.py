@@ -208,19 +208,29 @@ class Algebra(Contents):
         return add(*terms)
 
     def summed(self, layers: Collection[str], poly: Poly) -> Poly:
-        """The sum over all states of some layers, linear: what holds none of them is taken out of it."""
+        """The sum over all states of some layers, linear: what holds none of them is taken out of it.
+
+        A sum over others inside of it becomes one with it.
+        """
         terms = []
         for monomial, coefficient in poly.items():
             bound, factors = self.opened(monomial)
-            inside = tuple((a, p) for a, p in factors if mentions(a, layers))
-            powers: Powers = {a: p for a, p in factors if not mentions(a, layers)}
-            names, argument = set(layers), freeze({closed((), inside): UNIT})
-            match inside:
-                case ((Function(name, inner), power),) if power == 1 and states_of(name):
-                    names, argument = names | set(states_of(name)), inner
-            total = Function(over_states(names), argument)
-            powers[total] = powers.get(total, ZERO) + UNIT
-            terms.append(self.product(coefficient, bound, powers))
+            inside = {a: p for a, p in factors if mentions(a, layers)}
+            powers: Powers = {a: p for a, p in factors if a not in inside}
+            inner = _inner_sum(inside)
+            if inner is None:
+                total = Function(over_states(layers), freeze({closed((), inside.items()): UNIT}))
+                powers[total] = powers.get(total, ZERO) + UNIT
+                terms.append(self.product(coefficient, bound, powers))
+                continue
+            del inside[inner]
+            joined = self.multiply(self.product(UNIT, {}, inside), dict(inner.argument))
+            term = self.multiply(
+                self.product(coefficient, {}, powers), self.summed({*layers, *states_of(inner.name)}, joined)
+            )
+            for index, size in bound.items():
+                term = self.bind(term, index, size)
+            terms.append(term)
         return add(*terms)
 
     def substitute(self, poly: Poly, names: Mapping[str, str]) -> Poly:
@@ -309,3 +319,12 @@ class Algebra(Contents):
                 return self.summed(states_of(function), self.derivative(dict(argument), name, indices))
             case _:
                 raise NoProofError("no rule for this derivative")
+
+
+def _inner_sum(factors: Powers) -> Function | None:
+    """The only sum over states among these factors, if the others hold none of the states that it sums over."""
+    sums = [atom for atom in factors if isinstance(atom, Function) and states_of(atom.name)]
+    if len(sums) != 1 or factors[sums[0]] != 1:
+        return None
+    held = any(mentions(atom, states_of(sums[0].name)) for atom in factors if atom != sums[0])
+    return None if held else sums[0]

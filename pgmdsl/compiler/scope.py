@@ -183,5 +183,6 @@ def _verify_own_state(own: Index | None, layer: Layer, right: Expression) -> Non
     if isinstance(layer.unit.support, Finite):
         message = f"this is the same for every state of {shown}"
         raise FormError("E068", right.span, message, f"say in which state it is: {choices(layer)}")
-    named = {Real: ", or write normal(mean, sd)", Naturals: ", or write poisson(rate)"}.get(type(layer.unit.support), "")
-    raise FormError("E068", right.span, f"this is the same for every {shown}", f"use {shown} in it{named}")
+    named = "poisson(rate)" if isinstance(layer.unit.support, Naturals) else "normal(mean, sd)"
+    other = f", or write {named}" if isinstance(layer.unit.support, Naturals | Real) else ""
+    raise FormError("E068", right.span, f"this is the same for every {shown}", f"use {shown} in it{other}")

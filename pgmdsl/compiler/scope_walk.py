@@ -212,7 +212,9 @@ class Scope:
                     )
             if not isinstance(variable, Index) or variable.name not in self.model.parameters:
                 raise FormError("E066", variable.span, "d(...) is by one entry of a parameter", "d(energy, W[i,j])")
+            outer, self.partition = self.partition, False  # Z as it stands is no function of parameters
             self.visit(body)
+            self.partition = outer
             self.visit(variable)
         elif name in NOT_BUILT:
             verify_built(name, node.span)

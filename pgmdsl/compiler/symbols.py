@@ -34,7 +34,7 @@ class Symbols:
     """A model's names in formulas.
 
     `letters` gives each layer's usual indices (i for the lowest layer, then j, k, ...; one for each axis), unique over
-    layers; `others` those of a second unit of the same layer, where an edge joins two of it; `reserved` all names that
+    layers; `others` those of a second unit of the same layer, where a weight joins two of it; `reserved` all names that
     no index may have; `shapes` the axes of every parameter and layer.
     """
 
@@ -58,8 +58,8 @@ class Symbols:
             return tuple(own)
 
         letters = {layer.name: named(layer) for layer in model.layers.values()}
-        lateral = {name for edge in model.edges if edge.lateral for name in edge.layers}
-        others = {layer.name: named(layer) for layer in model.layers.values() if layer.name in lateral}
+        twice = {name for p in model.parameters.values() for name in p.layers if p.layers.count(name) > 1}
+        others = {layer.name: named(layer) for layer in model.layers.values() if layer.name in twice}
         shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
         shapes |= {name: layer.dims for name, layer in model.layers.items()}
         return cls(model, letters, others, shapes, reserved)
@@ -127,7 +127,7 @@ class Symbols:
             one_hot=frozenset(one_hot & supports.keys()),
             totals={**dict.fromkeys(one_hot), **counts},
             symmetric={p.name: told for p in parameters if (told := diagonal(self.model, p.name)) is not None},
-            positive=frozenset((*(p.name for p in parameters if p.positive), *self.model.sizes)),
+            positive=frozenset((*(p.name for p in parameters if p.positive), *self.model.sizes, "Z")),
             signless=frozenset(
                 (
                     *(n for n, s in supports.items() if isinstance(s, Whole | Naturals | Counts)),

@@ -111,7 +111,7 @@ def gather(
         absent_entries[:] = absent_entries.any(axis=2, keepdims=True)
         missing[name] = absent_entries.reshape(cases, layer.size)
         known[name] = np.ascontiguousarray(np.where(missing[name], 0, known[name]), machine.dtype)
-    return Evidence(machine, cases, known, missing, {n: np.broadcast_to(x, cases) for n, x in every.items()})
+    return Evidence(machine, cases, known, missing, {n: np.full(cases, x) for n, x in every.items()})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.masks import prepared
-from pgmdsl.runtime.optimise import SCALE_INFORMATION, Rates
+from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.recipe import recipe_of
 
 MODELS = {
@@ -163,7 +163,7 @@ def take_step(
     s = put(learner, data)
     share = np.full(cases, 1 / cases) if weights is None else np.asarray(weights) / np.sum(weights)
     learner.start({n: share @ x for n, x in s.items()}, (0,))
-    learner.measure(s, share, held or {})
+    learner.optimiser.pace.measure(s, share, held or {})
     before = {n: np.array(p) for n, p in learner.machine.parameters.items()}
     weights = None if weights is None else np.asarray(weights, float)
     with plain_python():
@@ -302,19 +302,13 @@ def shared(artifact: Artifact, name: str, gradient: Any) -> Any:
 
 def scale_of(learner: Learner, name: str, index: tuple[int, ...]) -> float:
     """1 over the square of the unit that a parameter's entry moves in."""
-    machine, optimiser = learner.machine, learner.optimiser
-    parameter = machine.artifact.parameters[name]
+    optimiser = learner.optimiser
+    parameter = learner.machine.artifact.parameters[name]
     if parameter.kind == "weight":
-        return float(1 / np.prod([optimiser.pace[n] for n in parameter.layers]))
+        return float(1 / optimiser.pace.of_weight(name).item())
     if parameter.kind == "unit":
-        return 1 / SCALE_INFORMATION if parameter.positive else 1.0
-    squares = [
-        (machine.kernels.own_factor[n](machine.p) ** 2 * optimiser.exposure[n] * optimiser.pace[n]).reshape(
-            parameter.shape
-        )[index]
-        for n in optimiser.biases[name]
-    ]
-    return float(1 / np.mean(squares))
+        return float(1 / optimiser.pace.information[name].reshape(parameter.shape)[index])
+    return float(1 / optimiser.pace.of_bias(name).reshape(parameter.shape)[index])
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -340,7 +334,7 @@ def test_every_step_of_exact_learning_raises_the_likelihood(model: str, centerin
     artifact, data = learner.machine.artifact, random_data(artifact_of(MODELS[model]), 5, seed=3)
     s = put(learner, data)
     learner.start({n: x.mean(0) for n, x in s.items()}, (0,))
-    learner.measure(s, np.full(5, 0.2), {})
+    learner.optimiser.pace.measure(s, np.full(5, 0.2), {})
 
     def likelihood() -> float:
         model = oracle_of(artifact, learner.machine.parameters)

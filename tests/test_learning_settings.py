@@ -31,7 +31,7 @@ def run(learner: Learner, data: dict[str, Any], steps: int, **rates: Any) -> lis
     cases = len(next(iter(data.values())))
     s = put(learner, data)
     learner.start({n: x.mean(0) for n, x in s.items()}, (0,))
-    learner.measure(s, np.full(cases, 1 / cases), {})
+    learner.optimiser.pace.measure(s, np.full(cases, 1 / cases), {})
     path = []
     for step in range(steps):
         path.append({n: p.copy() for n, p in learner.machine.parameters.items()})
@@ -290,7 +290,7 @@ def test_tempered_chains_have_the_models_distribution() -> None:
     exact = expectations(oracle_of(artifact_of(text), parameters)).mean["v"]
     assert 0.2 < exact.mean() < 0.8
     means = {}
-    for negative in ("tempering(60, chains = 200, temperatures = 8)", "pcd(60, chains = 200)"):
+    for negative in ("tempering(30, chains = 200, temperatures = 8)", "pcd(30, chains = 200)"):
         learner = learner_of(text, f"negative = {negative}", parameters)
         learner.negative.start_states["v"][:] = 1
         learner.start({"v": np.full(3, 0.5)}, (0,))

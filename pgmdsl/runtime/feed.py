@@ -73,14 +73,15 @@ class Feed:
     def _draw_upper(
         self, machine: Machine, upper: str, s: State, held: Mapping[str, NDArray[np.bool_]], words: Words
     ) -> None:
-        """The upper layer of a pass given the lower ones, in place: at once, or with missing values by Gibbs sweeps."""
+        """The upper layer of a pass given the lower ones, in place: at once where its units are then independent.
+
+        With missing values, or a lateral edge, by Gibbs sweeps.
+        """
         here = {n: mask for n, mask in held.items() if n in s}
         clamped = {n for n in s if n != upper and n not in here}
         fields = {n: self._target(n, {}, len(x), "field") for n, x in s.items() if n not in clamped}
-        lower = {n: x for n, x in s.items() if n != upper}
-        machine.kernels.field[upper](machine.p, lower, fields[upper])
-        machine.sample(upper, fields[upper], stream_key(self.seed, *words), s[upper], s=lower)
-        if here:
+        machine.bottom_up(s, fields, clamped, self.seed, words, here)
+        if here or upper in machine.lateral:
             machine.gibbs(s, fields, SWEEPS, self.seed, words, clamped, held=here)
 
     def _target(self, name: str, s: State, cases: int, use: str = "state") -> Array:

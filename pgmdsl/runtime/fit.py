@@ -18,7 +18,7 @@ from pgmdsl.runtime.random import permutation, stream_key
 from pgmdsl.runtime.recipe import Recipe
 
 Array = NDArray[Any]
-MEASURED = 2000  # cases at most on which the pace of layers is measured
+MEASURED = 2000  # cases at most on which the variance of layers is measured
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Job:
         return rates
 
     def start(self) -> None:
-        """Offsets, chains and the pace of layers, before the first step."""
+        """Offsets, chains and what steps are divided by, before the first step."""
         chains, held = self.learner.negative.start_states, {}
         if chains:
             rows = len(next(iter(chains.values())))
@@ -95,13 +95,14 @@ class Job:
             self.feed.fill(cases, {n: x for n, x in chains.items() if n in self.feed.layers}, (*self.words, "chains"))
             held = self.feed.held(cases)
         self.learner.start(self.feed.means(), self.words, held)
-        wanted = [n for n in self.feed.layers if self.learner.measures(n)]
+        pace = self.learner.optimiser.pace
+        wanted = [n for n in self.feed.layers if pace.is_measured(n)]
         if wanted:
             cases = self.feed.sample_cases(MEASURED)
             s = self.machine.new_state(len(cases), wanted)
             self.feed.fill(cases, s, None)
             weight = self.feed.data.weight(cases)
-            self.learner.measure(s, weight / weight.sum(), self.feed.held(cases))
+            pace.measure(s, weight / weight.sum(), self.feed.held(cases))
 
     def take_step(self, order: Array) -> None:
         """The next step. Batches divide the epoch's order evenly, so that none is a mere remainder."""

@@ -92,13 +92,10 @@ class Learner:
     def arrays(self) -> dict[str, Array]:
         """All arrays carried from step to step, by name."""
         optimiser, tempering = self.optimiser, self.negative.tempering
-        out = dict(optimiser.rule.state)
+        out = optimiser.rule.state | optimiser.pace.arrays()
         for what, vectors in (
             ("running", self.running),
             ("chain", self.negative.chains),
-            ("pace", optimiser.pace),
-            ("exposure", optimiser.exposure),
-            ("spread", optimiser.spread),
             ("average", self.average.values if self.average else {}),
         ):
             out |= {f"{what}/{n}": v for n, v in vectors.items()}
@@ -126,43 +123,12 @@ class Learner:
         for name in self.latent:
             zero = np.zeros((1, self.running[name].size), self.machine.dtype)
             self.machine.kernels.mean[name](self.machine.p, zero, zero[0], 1.0, self.running[name][None])
-            if self.optimiser.spread:
+            if self.optimiser.pace.standardise:
                 x = np.zeros((UNITS_DRAWN, zero.size), self.machine.dtype)
-                key = stream_key(self.seed, *words, "spread", name)
+                key = stream_key(self.seed, *words, "variance", name)
                 self.machine.kernels.sample[name](self.machine.p, np.zeros_like(x), zero[0], 1.0, key, x)
-                self.optimiser.spread[name][:] = x.var(axis=0, dtype=np.float64)
+                self.optimiser.pace.variance[name][:] = x.var(axis=0, dtype=np.float64)
         self.negative.start(words, held)
-
-    def measures(self, name: str) -> bool:
-        """Whether the pace of a layer has to be measured: its units can vary more than binary or spin units."""
-        layer = self.machine.artifact.layers[name]
-        bounded = layer.support == "one_hot" or (layer.support == "finite" and np.ptp(layer.values) <= 2)
-        return not bounded or bool(self.optimiser.spread)
-
-    def measure(self, s: State, share: Array, held: Held) -> None:
-        """Take the pace of layers and the mean square of lengths from some cases of the observed layers.
-
-        The pace of a layer is the variance of a site's statistic, that is summed over the states of a categorical
-        site, and averaged over sites; at least 1. Of documents it is taken at their mean frequencies, of each length.
-        """
-        for name, x in s.items():
-            layer, known = self.machine.artifact.layers[name], held.get(name, np.ones((), bool))
-            weight = share[:, None] * np.broadcast_to(known, x.shape)
-            mass = np.maximum(weight.sum(axis=0), np.finfo(np.float64).tiny)
-            centre = (weight * x).sum(axis=0) / mass
-            if layer.support == "counts":
-                centre = x.sum(axis=1, keepdims=True) * (centre / max(centre.sum(), 1.0))
-            variance = (weight * np.square(x - centre)).sum(axis=0) / mass
-            if not self.optimiser.spread:
-                self.optimiser.pace[name][:] = max(1.0, float(variance.sum() / (layer.size // layer.states)))
-            else:
-                self.optimiser.spread[name][:] = variance
-        for name in self.machine.layers:
-            if any(n in s for n in self.machine.artifact.layers[name].counted):
-                exposure = np.asarray(
-                    sum(s[n].sum(axis=1) for n in self.machine.artifact.layers[name].counted if n in s)
-                )
-                self.optimiser.exposure[name][:] = float(share @ np.square(exposure))
 
     def step(
         self,
@@ -204,22 +170,25 @@ class Learner:
             self.average.note(clock[0] + 1, clock[1])
 
     def _follow(self, means: Mapping[str, Array], step: int, batch: Batch) -> None:
-        """Let running means, and variances in standardised coordinates, follow the positive phase; centre on them."""
+        """Let running means and what steps are divided by follow the positive phase, and centre on the means."""
         for name in self.moving:
             rate = OFFSET_RATE if step or name in self.observed else 1.0
             self.running[name] += (means[name] - self.running[name]) * rate
-        if self.optimiser.spread and self.latent:
-            self._follow_spread(batch)
+        for name, information in self.optimiser.pace.information.items():
+            information += (self.statistics.information[name] - information) * (OFFSET_RATE if step else 1.0)
+        if self.optimiser.pace.standardise and self.latent:
+            self._follow_variance(batch)
         if self.recipe.centering != "off":
             self.optimiser.coordinates.centre(self.running)
 
-    def _follow_spread(self, batch: Batch) -> None:
+    def _follow_variance(self, batch: Batch) -> None:
         """Let the variances of hidden layers follow those of states that are drawn given the data."""
         s, scratch = self.machine.new_state(batch.cases), self.machine.new_state(batch.cases)
         self.positive.draw(batch, s, scratch)
         for name in self.latent:
             variance = batch.share @ np.square(s[name] - batch.share @ s[name], dtype=np.float64)
-            self.optimiser.spread[name] += (variance - self.optimiser.spread[name]) * OFFSET_RATE
+            running = self.optimiser.pace.variance[name]
+            running += (variance - running) * OFFSET_RATE
 
     # --- phases -------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def add_pseudolikelihood(machine: Machine, s: State, batch: Batch, statistics: S
             factor = batch.mass * sign * coefficient
             statistics.add_products(moved, batch.share, batch.weighted, factor, first=False)
     _add_slopes(machine, s, fields, residual, batch, statistics)
+    statistics.measure(s, batch.share)
     return {name: batch.share @ x for name, x in s.items()}
 
 

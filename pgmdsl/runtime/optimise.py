@@ -5,13 +5,9 @@ the same likelihood, for any offsets. With G, d and g the gradient of weights, o
 
     velocity(W) = momentum velocity(W) + rate (G - mu_a d_b' - d_a mu_b' - decay W),     W += velocity(W)
     velocity(o) = momentum velocity(o) + rate d_a,          o_a += velocity(o) - scale_a sum_b velocity(W) mu_b
-    velocity(t) = momentum velocity(t) + rate T g / 2,      T *= exp(velocity(t))      for a positive T, such as sigma
+    velocity(t) = momentum velocity(t) + rate T g / I,      T *= exp(velocity(t))      for a positive T, such as sigma
 
-Each kind of parameter moves in units in which one rate suits all: biases in those of their own field (b / sigma, M a);
-positive own parameters by their logarithm, over the Fisher information of a scale, which is 2, and by at most
-`LARGEST_STEP`; weights and biases of a layer that varies more than a single binary, spin, softmax or standardised
-Gaussian unit can, over the variance of its sites: its `pace`. Standardised coordinates, (s - mu) / tau, divide by the
-variance of each unit instead.
+Each parameter moves in units in which one rate suits all: see `pace`. Own parameters move by at most `LARGEST_STEP`.
 
 Source: Melchior, Fischer and Wiskott (2016), "How to center deep Boltzmann machines"; Montavon and Müller (2012).
 """
@@ -28,6 +24,7 @@ from numpy.typing import NDArray
 from pgmdsl.runtime.centring import Coordinates
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.pace import Pace
 from pgmdsl.runtime.penalties import incoming_axis, limit_norms, shrink
 from pgmdsl.runtime.recipe import Ascent
 from pgmdsl.runtime.statistics import Statistics
@@ -35,8 +32,6 @@ from pgmdsl.runtime.statistics import Statistics
 Array = NDArray[Any]
 AVERAGE_EVERY = 10  # steps between updates of the average, which are weighted to make up for it
 LARGEST_STEP = 0.1  # of the logarithm of a positive own parameter, and of any other own parameter
-SCALE_INFORMATION = 2.0  # Fisher information of the logarithm of a normal distribution's scale
-LEAST_SPREAD = 0.01  # of a unit's variance in standardised coordinates, relative to its layer's mean
 
 
 @dataclass(frozen=True)
@@ -91,9 +86,7 @@ class Optimiser:
         statistics: where the gradient is to be put before a step.
         coordinates: the offsets, in which steps are taken.
         rule: how a gradient becomes a step.
-        pace: by layer, the variance that its steps are divided by, at least 1.
-        exposure: by layer, the mean square of what its bias is multiplied by.
-        spread: by layer the variance of each unit, for standardised coordinates; else empty.
+        pace: what steps are divided by.
         trained: the names of all parameters that are trained in this machine.
     """
 
@@ -118,12 +111,9 @@ class Optimiser:
         self.trained = (*self.weights, *self.biases, *self.own)
         self.coordinates = Coordinates(machine, self.biases)
         self.rule = Rule(ascent, machine.kernels, {n: machine.p[n] for n in self.trained})
-        self.pace = {n: np.ones(1) for n in machine.layers}
-        self.exposure = {n: np.ones(1) for n in machine.layers}
-        sizes = {n: machine.artifact.layers[n].size for n in machine.layers}
-        self.spread = {n: np.ones(size) for n, size in sizes.items()} if standardise else {}
+        self.pace = Pace(machine, self.coordinates, self.statistics, standardise=standardise)
         self._masks = {w: m.reshape(machine.p[w].shape) for w, m in (masks or {}).items() if w in self.weights}
-        self._shift = {n: np.zeros(size, machine.dtype) for n, size in sizes.items()}
+        self._shift = {n: np.zeros_like(d) for n, d in self.statistics.delta.items()}
 
     # --- a step -------------------------------------------------------------------------------------------
 
@@ -145,25 +135,12 @@ class Optimiser:
         for weight, gradient in direct.items():
             self._step_weight(weight, gradient, rates, steps)
         for bias, gradient in raw.items():
-            change = self.rule.step(bias, gradient, rates.rate, rates.momentum, steps) / self._unit(bias)
+            step = self.rule.step(bias, gradient, rates.rate, rates.momentum, steps)
+            change = step / np.sqrt(self.pace.of_bias(bias))
             self.machine.p[bias][:] += change - self.coordinates.share_of(bias, self._shift)
         moved = self._step_own(own, rates, steps)
         self.machine.refresh()
         return moved
-
-    def _unit(self, bias: str) -> Array:
-        """What a bias is multiplied by before steps are taken: the root mean square of all that scales its field."""
-        squares = [
-            np.square(self.coordinates.factor[n]) * self.exposure[n] * self._variance(n) for n in self.biases[bias]
-        ]
-        return np.asarray(np.sqrt(np.mean(squares, axis=0)), self.machine.dtype)
-
-    def _variance(self, layer: str) -> Array:
-        """What steps of a layer are divided by, (size,) or (1,): the variance of each unit, or the layer's pace."""
-        spread = self.spread.get(layer)
-        if spread is None:
-            return self.pace.get(layer, np.ones(1))  # a tied weight may name layers of another machine
-        return np.asarray(np.maximum(spread, LEAST_SPREAD * spread.mean()))
 
     def _bias_gradients(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """By bias, its gradient in the units it moves in; by layer, what of d its bias accounts for."""
@@ -172,7 +149,7 @@ class Optimiser:
         absorbed = {n: np.zeros_like(d) for n, d in delta.items()}
         for bias, layers in self.biases.items():
             gradient = np.asarray(sum(factor[n] * delta[n] for n in layers))
-            raw[bias] = (gradient / self._unit(bias)).astype(self.machine.dtype, copy=False)
+            raw[bias] = (gradient / np.sqrt(self.pace.of_bias(bias))).astype(self.machine.dtype)
             for name in layers:
                 absorbed[name][:] = gradient / (factor[name] * len(layers))
         return raw, absorbed
@@ -181,21 +158,19 @@ class Optimiser:
         """By own parameter, its gradient in the units it moves in."""
         out = {}
         for name, gradient in self.statistics.slope.items():
-            if not self.machine.artifact.parameters[name].positive:
-                out[name] = gradient
-                continue
-            gradient = gradient * self.machine.p[name]
+            if self.machine.artifact.parameters[name].positive:
+                gradient = gradient * self.machine.p[name]
             for layer, _ in self.own[name]:
                 if self.machine.artifact.layers[layer].sigma == name:
                     gradient = gradient + self.coordinates.slope_through_offsets(layer, absorbed)
-            out[name] = (gradient / SCALE_INFORMATION**0.5).astype(self.machine.dtype, copy=False)
+            out[name] = (gradient / np.sqrt(self.pace.information[name])).astype(self.machine.dtype)
         return out
 
     # --- weights ------------------------------------------------------------------------------------------
 
     def _fuses(self, weight: str, rates: Rates) -> bool:
         """Whether the fused kernel takes this weight's step: one pass over it instead of several."""
-        plain = self.rule.ascent.kind == "sgd" and not self.spread and weight not in self._masks
+        plain = self.rule.ascent.kind == "sgd" and not self.pace.standardise and weight not in self._masks
         limits = self._limit("l1", weight, rates) or min(self._limit("max_norm", weight, rates), rates.clip) < np.inf
         single = sum(e.weight == weight for e in self.machine.edges) == 1
         return plain and not limits and single and weight in self.coordinates.uses
@@ -204,11 +179,6 @@ class Optimiser:
         """A penalty of a weight: its own where it states one, else the phase's."""
         own = getattr(self.machine.artifact.parameters[weight], what)
         return float(getattr(rates, what) if own is None else own)
-
-    def _rate(self, weight: str, rates: Rates) -> float:
-        """The rate of a weight in its own units: over the pace of its layers. Without standardised coordinates."""
-        layers = self.machine.artifact.parameters[weight].layers
-        return float(rates.rate / np.prod([self.pace[n][0] for n in layers if n in self.pace]))
 
     def _step_fused(self, weight: str, absorbed: Mapping[str, Array], rates: Rates) -> None:
         ((a, b),) = self.coordinates.uses[weight]
@@ -220,7 +190,7 @@ class Optimiser:
             self.coordinates.seen(a, b),
             absorbed[a],
             absorbed[b],
-            self._rate(weight, rates),
+            float(rates.rate / self.pace.of_weight(weight).item()),
             rates.momentum,
             self._limit("decay", weight, rates),
             self._shift[a],
@@ -232,26 +202,19 @@ class Optimiser:
         gradient = self.statistics.gradient[weight].copy()
         self.coordinates.take_off(weight, gradient, absorbed)
         gradient -= self.machine.dtype.type(self._limit("decay", weight, rates)) * self.machine.p[weight]
-        gradient /= self._unit_of_weight(weight)
+        gradient /= np.sqrt(self.pace.of_weight(weight)).astype(self.machine.dtype)
         return gradient
-
-    def _unit_of_weight(self, weight: str) -> Array:
-        layers = self.machine.artifact.parameters[weight].layers
-        unit = np.ones(())
-        for i, name in enumerate(layers):
-            unit = unit * np.sqrt(self._variance(name)).reshape([-1 if j == i else 1 for j in range(len(layers))])
-        return unit.astype(self.machine.dtype)
 
     def _step_weight(self, weight: str, gradient: Array, rates: Rates, steps: int) -> None:
         """A step with all that may be asked of a weight; what it shifts is that of its actual change."""
         parameter, w = self.machine.artifact.parameters[weight], self.machine.p[weight]
         if weight in self._masks:
             gradient *= self._masks[weight]
-        unit = self._unit_of_weight(weight)
-        new = w + self.rule.step(weight, gradient, rates.rate, rates.momentum, steps) / unit
+        pace = self.pace.of_weight(weight).astype(self.machine.dtype)
+        new = w + self.rule.step(weight, gradient, rates.rate, rates.momentum, steps) / np.sqrt(pace)
         l1, most = self._limit("l1", weight, rates), self._limit("max_norm", weight, rates)
         if l1:  # momentum carries each gradient on to 1 / (1 - momentum) of itself, and l1 is to be its equal
-            new = shrink(new, l1 * rates.rate / ((1 - rates.momentum) * np.square(unit)))
+            new = shrink(new, l1 * rates.rate / ((1 - rates.momentum) * pace))
         if np.isfinite(most):
             axis = incoming_axis(parameter.layers, tuple(self.machine.artifact.layers))
             new = limit_norms(new, axis, most, symmetric=parameter.symmetric)
@@ -269,14 +232,15 @@ class Optimiser:
         before = self.coordinates.shares()
         for name, gradient in gradients.items():
             positive = self.machine.artifact.parameters[name].positive
-            unit = SCALE_INFORMATION**0.5 if positive else 1.0
+            unit = np.sqrt(self.pace.information[name]).astype(self.machine.dtype)
             step = self.rule.step(name, gradient, rates.rate, rates.momentum, steps)
             np.clip(step, -LARGEST_STEP * unit, LARGEST_STEP * unit, out=step)
             if self.rule.ascent.kind == "sgd":  # so that it does not go on from a velocity that it did not have
                 self.rule.state[f"velocity/{name}"][:] = step
             value = self.machine.p[name]
-            value[:] = value * np.exp(step / unit) if positive else value + step
+            value[:] = value * np.exp(step / unit) if positive else value + step / unit
         moved = self.coordinates.rescale()
+        self.pace.rescale(moved)
         after = self.coordinates.shares() if moved else before
         for bias, share in before.items():
             self.machine.p[bias][:] += share - after[bias]

@@ -21,7 +21,7 @@ from pgmdsl.runtime.statistics import Shown
 
 Array = NDArray[Any]
 CLAMPED_SWEEPS = 5  # that draw coupled latent layers given data, where cd starts and the positive phase has no samples
-MISSING_SWEEPS = 10  # of gibbs in place of exact, where values are missing and the posterior does not close
+LATENT_SWEEPS = 10  # of gibbs in place of exact, where the posterior does not close and is not enumerated
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class PositivePhase:
     ) -> None:
         """Allocate for batches of so many cases; `enumerable` says that the model is enumerated anyway."""
         self.machine, self.recipe, self.seed, self.running = machine, recipe, seed, running
-        self.enumerable = enumerable
+        whole = machine.layers == tuple(machine.artifact.layers) and all(x == 1 for x in machine.scale.values())
+        self._whole, self._enumerable = whole, enumerable
         self.observed = tuple(n for n in machine.layers if n in observed)
         self.latent = tuple(n for n in machine.layers if n not in observed)
         self.s = machine.new_state(rows)
@@ -74,13 +75,17 @@ class PositivePhase:
         self._means: State = {}
 
     def kind(self, held: Held) -> Literal["exact", "enumerate", "mean_field", "gibbs"]:
-        """How the latent units of a batch follow from it: `exact` where these are independent, else as stated."""
+        """How the latent units of a batch follow from it.
+
+        Where `exact` is stated and they are not independent, they are enumerated if the whole model is anyway, or if
+        that is so for cases in which nothing is missing; else, and in restricted machines, they are drawn.
+        """
         if self.recipe.kind != "exact":
             return self.recipe.kind
         if self.machine.independent((*self.latent, *held)):
             return "exact"
-        approximates = self.machine.independent(self.latent) and not self.enumerable
-        return "gibbs" if approximates else "enumerate"
+        meant = self._enumerable or not self.machine.independent(self.latent)
+        return "enumerate" if meant and self._whole else "gibbs"
 
     def views(self, batch: Batch) -> tuple[State, State]:
         """The rows of a batch, and their fields."""
@@ -100,7 +105,7 @@ class PositivePhase:
                 self._start(s, batch)
                 self.machine.mean_field(s, fields, self.recipe.sweeps, clamped, batch.held)
             case "gibbs":
-                last = self._draw(s, fields, self.recipe.sweeps or MISSING_SWEEPS, batch, "positive")
+                last = self._draw(s, fields, self.recipe.sweeps or LATENT_SWEEPS, batch, "positive")
                 shown = {n: fields[n] for n in last}
                 s = {**s, **self._conditional_means(last, s, fields, batch.held)}
         return Shown(s, batch.share, batch.weighted, shown, batch.held)
@@ -160,9 +165,11 @@ def start_independent(
 ) -> None:
     """Independent units of these means (size,) into a layer of `s`, drawn with `words`; else the means themselves.
 
-    Documents keep their lengths, and what is held stays.
+    Documents keep their lengths, and what is held stays. Units that share a lateral edge hear those drawn before.
     """
     x = s[name]
+    if name in machine.lateral:  # its units are drawn in turn, from a state that must not depend on the past
+        x[...] = 0 if held is None else np.where(held, x, 0)
     inner = inside(machine.artifact.layers[name], mean.astype(np.float64)).astype(machine.dtype)
     own = machine.kernels.field_of_mean[name](machine.p, inner)
     field = np.zeros_like(x)

@@ -48,7 +48,7 @@ from pgmdsl.runtime.monitor import (
     stop_value,
     watch,
 )
-from pgmdsl.runtime.positive import MISSING_SWEEPS
+from pgmdsl.runtime.positive import LATENT_SWEEPS
 from pgmdsl.runtime.progress import Display
 from pgmdsl.runtime.recipe import Recipe, recipe_of
 from pgmdsl.runtime.rundir import RunInfo
@@ -147,7 +147,7 @@ class Session:
         if job.learner.approximates_missing:
             self.display.note(
                 f"{job.name}: values are missing, and given the others they and the hidden units are not independent: "
-                f"in such cases positive = gibbs({MISSING_SWEEPS}) in place of exact"
+                f"in such cases positive = gibbs({LATENT_SWEEPS}) in place of exact"
             )
         self.display.begin()
         run_job(job, self._before_step, self._after_epoch)

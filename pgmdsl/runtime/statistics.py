@@ -54,6 +54,7 @@ class Statistics:
         delta: by layer, of the own field (size,).
         slope: by trained own parameter (size,).
         own: for each trained own parameter, its layers with the name that the unit type has for it.
+        information: by trained own parameter (size,), about how much a case of the first phase says of it: see `measure`.
         documents: the machine's count layers.
     """
 
@@ -70,6 +71,7 @@ class Statistics:
         self.gradient = {w: np.zeros_like(machine.p[w]) for w in weights}
         self.delta = {n: np.zeros(layer.size, machine.dtype) for n, layer in layers.items()}
         self.slope = {p: np.zeros(machine.p[p].size, machine.dtype) for p in self.own}
+        self.information = {p: np.ones(machine.p[p].size) for p in self.own}
         self.documents = tuple(n for n, layer in layers.items() if layer.support == "counts")
         self._lengths: dict[tuple[str, ...], float] = {}
         self._scaled: dict[tuple[int, str], Array] = {}
@@ -85,7 +87,9 @@ class Statistics:
         self.add_products(shown.s, shown.share, shown.weighted, factor, first=first)
         for parameter, uses in self.own.items():
             total = sum(shown.share @ slopes_of(self.machine, name, key, shown) for name, key in uses)
-            _add(self.slope[parameter], factor * total, first)
+            _add(self.slope[parameter], np.asarray(factor * total), first)
+        if first:
+            self.measure(shown.s, shown.share)
         self._note_lengths(shown, factor, first)
         return means
 
@@ -119,7 +123,29 @@ class Statistics:
             _add(out, factor * exact.products[weight_name], first)
         for parameter, out in self.slope.items():
             _add(out, factor * exact.slopes[parameter], first)
+        if first and self.own:
+            self.measure({n: np.ascontiguousarray(x, self.machine.dtype) for n, x in every.items()}, share)
         return {n: (share @ x).astype(self.machine.dtype) for n, x in every.items()}
+
+    def measure(self, s: State, share: Array) -> None:
+        """Take the Fisher information of own parameters, of positive ones in their logarithm, from states or means.
+
+        Of a standard deviation it is 2 + the variance of the field: with x = b + sigma (f + e), and the mean field taken
+        up by the bias, d log p(x | rest) / d log sigma is e^2 - 1 + e (f - mean f). Of other parameters, the slope's
+        variance over the cases is added to what is taken for that of a unit given all others: 2 if positive, else 1.
+        """
+        for parameter, uses in self.own.items():
+            positive = self.machine.artifact.parameters[parameter].positive
+            total = np.full(self.information[parameter].shape, 2.0 if positive else 1.0)
+            for name, key in uses:
+                field_ = self.machine.coupling(name, s, len(share)) * self.machine.dtype.type(self.machine.scale[name])
+                value = field_
+                if self.machine.artifact.layers[name].sigma != parameter:
+                    value = np.empty_like(field_)
+                    self.machine.kernels.slope[name][key](self.machine.p, s[name], field_, value)
+                    value *= self.machine.p[parameter] if positive else 1
+                total += share @ np.square(value - share @ value, dtype=np.float64) / len(uses)
+            self.information[parameter][:] = total
 
     # --- documents of different lengths -------------------------------------------------------------------
 

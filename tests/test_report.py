@@ -43,6 +43,27 @@ y -- h : U
 v -- s
 v -- t
 """,
+    "wide": """model Wide(C = 2, D = 4, F = 3, K = 5, N = 6)
+unit drelu {
+  param gp > 0, gm > 0, tp, tm
+  support x in real
+  energy gp*x^2/2 + tp*x if x > 0 else gm*x^2/2 + tm*x
+  statistic x
+}
+given   x : binary[C]
+visible v : gaussian[D](sigma = learned) bias b
+visible w : replicated_softmax[K]        bias c
+visible m : binomial[C](trials = N + 1)  bias e
+visible r : drelu[2]                     bias none
+hidden  h : binary[F]                    bias a
+hidden  z : relu[2]                      bias g
+v -- h : W
+w -- h : U
+h -- h : J
+x * m * h : T
+r -- h : R
+m -- z : S
+""",
 }
 
 
@@ -100,7 +121,7 @@ def test_json_formulas_are_the_derived_ones(name: str) -> None:
         assert parse_expression(shown["log_partition"]["ebm"]) == c.log_partition
         assert isinstance(parse_expression(shown["equation"]["ebm"]), Compare | Call)
     assert found["gradients"].keys() == derivation.gradients.keys()
-    assert (found["free_energy"] is None) == (found["free_energy_reason"] is not None) == (name == "dbm")
+    assert (found["free_energy"] is None) == (found["free_energy_reason"] is not None) == (name != "mixed")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

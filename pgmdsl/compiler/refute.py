@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from math import prod
 from typing import Literal
 
 from pgmdsl.compiler.arithmetic import Arithmetic, Digits, Floats, UnsettledError, Value
@@ -20,6 +22,7 @@ from pgmdsl.grammar.syntax import Expression
 POINTS = 6
 STABLE = 0.01  # how much of a difference may change with the nodes
 CHOICES = 3  # of the free indices at each point
+EVERY = 64  # choices of the free indices at each point for formulas that are quickly evaluated
 MOST_COST = 200_000
 """Formulas that take more operations are evaluated at smaller sizes, or in floats, or not at all."""
 
@@ -84,10 +87,14 @@ def compare(
     points = 0
     hindrance: Hindrance = "model"
     for number, trial in enumerate(trials):
-        if max(cost(side, trial.point.shapes) for side in (left, right)) > trial.most_cost:
+        work = max(cost(side, trial.point.shapes) for side in (left, right))
+        if work > trial.most_cost:
             continue
         compared = False
-        for chosen in _index_values(trial.point.sizes, indices, number, min(CHOICES, most_points), apart):
+        choices = min(CHOICES, most_points)
+        if most_points > 1 and work * EVERY <= trial.most_cost:
+            choices = EVERY
+        for chosen in _index_values(trial.point.sizes, indices, number, choices, apart):
             try:
                 first, second, differ = _compared(left, right, trial, chosen)
             except UnsettledError:
@@ -147,19 +154,19 @@ def _index_values(
     choices: int,
     apart: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
 ) -> list[dict[str, int]]:
-    """A few random choices of values for the free indices, without repetition."""
-    ranges = {name: int(size.evaluate(sizes)) for name, size in indices.items()}
+    """Every choice of values for the free indices in random order, or some, without repetition."""
+    ranges = {name: range(int(size.evaluate(sizes))) for name, size in indices.items()}
     rng = random.Random(number)
-    tries = [{name: rng.randrange(length) for name, length in ranges.items()} for _ in range(choices)]
-    for choice in tries:
-        for first, second in apart:
-            if all(choice[i] == choice[j] for i, j in zip(first, second, strict=True)):
-                choice[second[-1]] = (choice[second[-1]] + 1) % ranges[second[-1]]
+    if prod(map(len, ranges.values())) <= choices:
+        every = [dict(zip(ranges, values, strict=True)) for values in product(*ranges.values())]
+        rng.shuffle(every)
+    else:
+        every = [{name: rng.choice(values) for name, values in ranges.items()} for _ in range(4 * choices)]
 
     def is_apart(choice: Mapping[str, int]) -> bool:
         return all(any(choice[i] != choice[j] for i, j in zip(*pair, strict=True)) for pair in apart)
 
-    return [choice for k, choice in enumerate(tries) if choice not in tries[:k] and is_apart(choice)]
+    return [choice for k, choice in enumerate(every) if choice not in every[:k] and is_apart(choice)][:choices]
 
 
 def _value(side: Expression, arithmetic: Arithmetic, point: Point, indices: Mapping[str, int]) -> Value | None:

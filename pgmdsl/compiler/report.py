@@ -12,13 +12,15 @@ from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
 from pgmdsl.compiler.model import Layer, Model
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.typeset import unicode_terms, unicode_text
-from pgmdsl.compiler.typeset_latex import escaped, latex, latex_name, latex_terms
+from pgmdsl.compiler.typeset_latex import escaped, latex, latex_name, latex_pieces, latex_terms
+from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.syntax import Call, Expression, Index, Name
 
 WIDTH = 110  # of a line of text, where the terms of a formula let it break
 _SIGN = re.compile(r" (?=[+−] )")  # where a line may break inside a term
 _LATEX_WIDTH = 88  # of a line of a displayed formula, in characters of its Unicode form
+_NEW_LINE = " \\\\\n&\\quad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ def _table(model: Model) -> Iterator[str]:
     rows: list[tuple[str, str, str, str]] = []
     for layer in model.layers.values():
         extra = [f"bias {layer.bias}"] if layer.bias else ["no bias"] if layer.role != "given" else []
-        extra += [f"deviation {layer.sigma}"] if layer.sigma else []
+        extra += layer.parameters.values()
+        extra += [f"{layer.trials} trials"] if layer.trials is not None else []
+        extra += [f"bias times the length of {' and '.join(layer.counted)}"] if layer.counted else []
         rows.append((layer.name, layer.role, _units(layer), ", ".join(extra)))
     for edge in model.edges:
         shape = ", ".join(str(n) for n in model.parameters[edge.weight].shape)
@@ -126,9 +130,11 @@ def _table(model: Model) -> Iterator[str]:
 
 
 def _sections(model: Model, derivation: Derivation) -> Iterator[_Section]:
-    yield _Section("Energy", (_line(derivation.energy),), "the probability of a state is exp(-E)/Z")
+    yield _Section("Energy", (_line(derivation.energy),), f"the probability of a state is exp(-E)/Z{_meaning(model)}")
     field = _free_name(model, derivation)
-    yield _Section("Conditionals", (), f"of each unit, given all other layers; {field} is its total field")
+    lateral = any(edge.lateral for edge in model.edges)
+    others = "units" if lateral else "layers"
+    yield _Section("Conditionals", (), f"of each unit, given all other {others}; {field} is its total field")
     for conditional in derivation.conditionals.values():
         yield _conditional(conditional, field)
     means = _mean_field(model, derivation)
@@ -142,7 +148,19 @@ def _sections(model: Model, derivation: Derivation) -> Iterator[_Section]:
         yield _Section("Free energy", (_line(free),), "the probability of the visible layers is exp(-F)/Z")
     gradients = tuple(map(_line, derivation.gradients.values()))
     remark = "of the log-likelihood, per case" if gradients else "none: every parameter is fixed"
+    if any(p.symmetric and not p.fixed for p in model.parameters.values()):
+        remark += "; an entry of a symmetric weight stands at both its places"
     yield _Section("Gradients", gradients, remark)
+
+
+def _meaning(model: Model) -> str:
+    """What Z depends on, and what a document is."""
+    documents = [layer.name for layer in model.layers.values() if isinstance(layer.unit.support, Counts)]
+    given = [layer.name for layer in model.layers.values() if layer.role == "given"]
+    out = f", with Z for each {' and '.join(given)}" if given else ""
+    if documents:
+        out += f"; documents in order, Z for the length of {' and '.join(documents)}"
+    return out
 
 
 def _line(equation: Equation) -> _Line:
@@ -159,8 +177,11 @@ def _free_name(model: Model, derivation: Derivation) -> str:
 def _conditional(conditional: Conditional, name: str) -> _Section:
     """One layer's formulas, its field written once and abbreviated after."""
     field = Index(name, tuple(Name(i) for i in conditional.indices))
+    left, right = conditional.equation.left, conditional.equation.right
+    if isinstance(right, Call) and right.function == "exp":  # it has no name, and is long
+        right = _abbreviated(right, conditional.field, field)
     lines = [
-        _line(conditional.equation),
+        _Line(left, right),
         _Line(field, conditional.field),
         _Line("mean", _abbreviated(conditional.mean, conditional.field, field)),
     ]
@@ -211,12 +232,22 @@ def _wrapped(start: str, right: Expression) -> Iterator[str]:
 
 
 def _broken(right: Expression) -> str:
-    """A displayed formula, broken between terms where it is long."""
+    """A displayed formula, broken between terms where it is long, and inside a term that is longer than a line."""
     out, length = "", 0
     for k, (term, plain) in enumerate(zip(latex_terms(right), unicode_terms(right), strict=True)):
         if k and length + len(plain) > _LATEX_WIDTH:
-            out += " \\\\\n&\\quad"
+            out += _NEW_LINE
             length = 0
+        if len(plain) > _LATEX_WIDTH:
+            inner = latex_pieces(term)
+            share = len(plain) / max(1, sum(map(len, inner)))  # of a sign on paper, for one in the source
+            for part in inner:
+                if length and length + share * len(part) > _LATEX_WIDTH:
+                    out += _NEW_LINE + r"\quad "
+                    length = 0
+                out += part
+                length += round(share * len(part))
+            continue
         out += f" {term}"
         length += len(plain) + 1
     return out.strip()
@@ -233,7 +264,9 @@ def _layer_json(layer: Layer) -> dict[str, Any]:
         "unit": layer.unit.name,
         "dims": [str(n) for n in layer.dims],
         "bias": layer.bias,
-        "sigma": layer.sigma,
+        "parameters": dict(layer.parameters),
+        "trials": None if layer.trials is None else str(layer.trials),
+        "counted": list(layer.counted),
     }
 
 

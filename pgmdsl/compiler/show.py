@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.derivation import Contribution, Derivation
-from pgmdsl.compiler.model import Initial, Model, Parameter, PhaseSpec
+from pgmdsl.compiler.model import Initial, Mask, Model, Parameter, PhaseSpec
 from pgmdsl.compiler.report import derivation_text
 from pgmdsl.grammar.format import format_expression
 
@@ -27,10 +27,12 @@ def show_model(model: Model) -> str:
             ":",
             _shaped(x.unit.name, x.dims),
             *([] if x.role == "given" else [f"bias {x.bias or 'none'}"]),
+            *([f"trials {x.trials}"] if x.trials is not None else []),
+            *([f"times the length of {', '.join(x.counted)}"] if x.counted else []),
         ]
         for x in model.layers.values()
     ]
-    edges = [[edge.layers[0], "--", edge.layers[1], ":", edge.weight] for edge in model.edges]
+    edges = [[_joined(edge.layers), ":", edge.weight] for edge in model.edges]
     parameters = [_parameter(parameter) for parameter in model.parameters.values()]
     out = [f"model {model.name}"]
     for heading, rows in (("sizes", sizes), ("layers", layers), ("edges", edges), ("parameters", parameters)):
@@ -52,7 +54,7 @@ def show_graph(artifact: Artifact) -> str:
     """The layers and edges with their numbers, the Gibbs blocks, and the stages of greedy training."""
     layers = [[x.role, x.name, ":", _shaped(x.unit, x.dims)] for x in artifact.layers.values()]
     edges = [
-        [edge.layers[0], "--", edge.layers[1], ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)]
+        [_joined(edge.layers), ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)]
         for edge in artifact.edges
     ]
     blocks = [[", ".join(block)] for block in artifact.blocks]
@@ -110,13 +112,25 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  " + " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
 
 
+def _joined(layers: Sequence[str]) -> str:
+    """An edge's layers as a model file joins them."""
+    return (" -- " if len(layers) == 2 else " * ").join(layers)
+
+
 def _shaped(name: str, dims: Sequence[object]) -> str:
     return f"{name}[{', '.join(map(str, dims))}]"
 
 
 def _parameter(parameter: Parameter) -> list[str]:
     key = "fixed" if parameter.fixed else "init"
-    what = f"{parameter.kind} of {', '.join(parameter.layers)}"
+    kind = "parameter" if parameter.kind == "unit" else parameter.kind
+    what = f"{kind} of {', '.join(dict.fromkeys(parameter.layers))}"
+    what += ", symmetric" if parameter.symmetric else ""
+    what += ", above 0" if parameter.positive else ""
+    what += f", masked by {_mask(parameter.mask)}" if parameter.mask is not None else ""
+    for option in ("decay", "l1", "max_norm"):
+        value = getattr(parameter, option)
+        what += f", {option} {value:g}" if value is not None else ""
     return [_shaped(parameter.name, parameter.shape), f"({key} = {_initial(parameter.initial)})", what]
 
 
@@ -130,6 +144,10 @@ def _initial(initial: Initial) -> str:
             return f'"{initial.text}"'
         case "data":
             return "data"
+
+
+def _mask(mask: Mask) -> str:
+    return f'"{mask.file}"' if mask.kind == "file" else f"local(radius = {mask.radius:g})"
 
 
 def _phase(phase: PhaseSpec) -> Iterator[str]:

@@ -51,6 +51,23 @@ def latex_terms(expression: Expression) -> list[str]:
     return typeset_terms(expression, Latex())
 
 
+def latex_pieces(formula: str) -> list[str]:
+    """A formula cut before the signs at which a line may break, its brackets of a size that does not pair them."""
+    pieces, depth, start = [], 0, 0
+    for match in re.finditer(r"\\begin|\\end|[{}]| (?=[+-] )", formula):
+        sign = match.group()
+        depth += (sign in ("{", "\\begin")) - (sign in ("}", "\\end"))
+        if sign == " " and not depth:
+            pieces.append(formula[start : match.start()])
+            start = match.start()
+    pieces.append(formula[start:])
+    return [re.sub(r"\\(left|right)(?=[(|)])", _fixed, piece) for piece in pieces] if len(pieces) > 1 else [formula]
+
+
+def _fixed(match: re.Match[str]) -> str:
+    return r"\bigl" if match.group(1) == "left" else r"\bigr"
+
+
 class Latex(Notation):
     r"""A trailing number stands before the indices, other names are upright: `W_{1\,ij}`, `\mathrm{b\_y}_{k}`."""
 

@@ -68,14 +68,14 @@ DECLARED = {
             closed=("exp(f - t)", "exp(f - t)"),
             statistic="x",
         ),
-        declared(  # as the sums of the next two are derived, their exponentials overflow
+        declared(  # the next two as their sums are derived
             "paired",
             Naturals(),
             "log(factorial(x)) + t*x - log(1 + x)",
             own="t",
             closed=(
-                "exp(f - t) - t + log(exp(f) + exp(t))",
-                "(2*exp(t) + exp(f))*exp(f - t)/(exp(f) + exp(t))",
+                "exp(f - t) + log(exp(f) + exp(t)) - t",
+                "(2*exp(f - t) + exp(2*f - 2*t))*exp(t)/(exp(f) + exp(t))",
             ),
         ),
         declared(
@@ -84,8 +84,8 @@ DECLARED = {
             "log(factorial(x)) + (t if x == 0 else 0)",
             own="t",
             closed=(
-                "log(1 - exp(t) + exp(t)*exp(exp(f))) - t",
-                "exp(f + t + exp(f))/(1 - exp(t) + exp(t + exp(f)))",
+                "exp(f) + log(1 + exp(-t)*exp(-exp(f)) - exp(-exp(f)))",
+                "exp(f)/(1 + exp(-t)*exp(-exp(f)) - exp(-exp(f)))",
             ),
         ),
         declared(

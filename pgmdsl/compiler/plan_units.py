@@ -7,7 +7,6 @@ from fractions import Fraction
 from functools import partial, reduce
 
 from pgmdsl.compiler.differentiate import differentiate, either, minus, plus, times
-from pgmdsl.compiler.log_form import without_overflow
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Piece, Real, Unit, Whole
 from pgmdsl.compiler.values import evaluate
@@ -144,7 +143,7 @@ _SAFE = frozenset({"sigmoid", "softplus", "tanh"})
 def plan_unit(unit: Unit) -> UnitPlan:
     """The kernels of a unit type, from its row of the table. Raises `Error` where no sampler is known."""
     statistic = parse_expression(unit.statistic)
-    mean, log_partition = _sums(unit)
+    mean, log_partition = parse_expression(unit.mean), parse_expression(unit.log_partition)
     sampler = _sampler(unit, mean)
     return UnitPlan(
         name=unit.name,
@@ -203,17 +202,8 @@ def names_in(formula: Expression) -> frozenset[str]:
     return frozenset(node.name for node in walk(formula) if isinstance(node, Name))
 
 
-def _sums(unit: Unit) -> tuple[Expression, Expression]:
-    """The mean and the log-partition function; of counting units written so that no sum overflows."""
-    mean, log_partition = parse_expression(unit.mean), parse_expression(unit.log_partition)
-    if not isinstance(unit.support, Naturals) or _is_plain(mean):
-        return mean, log_partition
-    positive = {parameter.name for parameter in unit.parameters if parameter.positive}
-    return without_overflow(mean, positive, whole=True), without_overflow(log_partition, positive)
-
-
 def _is_plain(mean: Expression) -> bool:
-    """Whether a mean is one exponential or none: sums and quotients of them overflow, or lose digits in float32."""
+    """Whether a mean is one exponential or none: sums and quotients of them lose digits in float32."""
     return sum(isinstance(node, Call) and node.function == "exp" for node in walk(mean)) < 2
 
 
@@ -234,7 +224,7 @@ def _sampler(unit: Unit, mean: Expression) -> Sampler:
             spread = differentiate(mean, "f")
             step = differentiate(parse_expression(unit.statistic), "x")
             if "x" not in names_in(step) and step != _ZERO:
-                return Countable(isinstance(unit.support, Whole), _is_plain(parse_expression(unit.mean)), spread, step)
+                return Countable(isinstance(unit.support, Whole), _is_plain(mean), spread, step)
         case Real(None) if mean == Name("f"):  # the variance is the mean's derivative by f
             return Normal()
         case Real() if unit.pieces and unit.statistic == "x":

@@ -3,7 +3,8 @@
 Within its stage a layer's input is doubled where the whole model will send it input from the other side as well. What
 belongs to one layer alone, its bias, its units' own parameters and its lateral weight, each stage has for itself; on
 composing, weights between layers are taken as they are, and what several stages have trained of one layer is averaged,
-so that the layer hears half of what each stage told it. Several pathways are pretrained one by one, and joined by the
+so that the layer hears half of what each stage told it. A bias that documents multiply by their lengths, which a stage
+may not hold, is converted by their mean. Several pathways are pretrained one by one, and joined by the
 stage of the layer where they meet.
 
 Source: Salakhutdinov and Hinton (2009), section 3.1; the averaging is ours (the source does not mention biases).
@@ -46,15 +47,20 @@ def stage_machine(
     return Machine(artifact, kernels, {**parameters, **own}, layers, stage.scale, colours=colours)
 
 
-def own_parameters(artifact: Artifact, parameters: Parameters, stage: GreedyStage, own: StageOwn) -> Parameters:
+def own_parameters(
+    artifact: Artifact, parameters: Parameters, stage: GreedyStage, own: StageOwn, lengths: Mapping[str, float]
+) -> Parameters:
     """Copies of what belongs to one of a stage's layers alone: biases, units' own parameters, lateral weights.
 
-    They start as the last earlier stage that has them left them, else as they are in the model.
+    They start as the last earlier stage that has them left them, else as they are in the model; `lengths` are the mean
+    lengths of documents by count layer.
     """
     layers = {*stage.lower, stage.upper}
-    latest = {**parameters, **{name: value for earlier in own.values() for name, value in earlier.items()}}
+    latest = dict(parameters)
+    for upper, earlier in own.items():
+        latest |= {n: value * _share_of_length(artifact, n, upper, lengths) for n, value in earlier.items()}
     return {
-        name: latest[name].copy()
+        name: latest[name] / _share_of_length(artifact, name, stage.upper, lengths)
         for name, p in artifact.parameters.items()
         if (p.kind != "weight" or p.symmetric) and set(p.layers) & layers
     }
@@ -91,9 +97,23 @@ def start_stage(machine: Machine, feed: Feed, trained: frozenset[str]) -> None:
     set_centred_biases(machine, everything, {b for b in biases if b is not None and b in trained})
 
 
-def compose(artifact: Artifact, parameters: Parameters, own: StageOwn) -> None:
+def compose(artifact: Artifact, parameters: Parameters, own: StageOwn, lengths: Mapping[str, float]) -> None:
     """Put what the stages have for themselves into the whole model, averaged where several have it."""
     for name in artifact.parameters:
-        copies = [stage[name] for stage in own.values() if name in stage]
+        copies = [
+            stage[name] * _share_of_length(artifact, name, upper, lengths)
+            for upper, stage in own.items()
+            if name in stage
+        ]
         if copies:
             parameters[name][...] = np.mean(copies, axis=0)
+
+
+def _share_of_length(artifact: Artifact, parameter: str, upper: str, lengths: Mapping[str, float]) -> np.floating[Any]:
+    """What a bias is multiplied by on average in a stage, 1 without documents, over what it is in the whole model."""
+    stage = next(s for s in artifact.greedy if s.upper == upper)
+    layers = [artifact.layers[n] for n in (*stage.lower, stage.upper) if artifact.layers[n].bias == parameter]
+    counted = layers[0].counted if layers else ()
+    here = [n for n in counted if n in (*stage.lower, stage.upper)]
+    share = sum(lengths[n] for n in here) if here else 1.0
+    return np.dtype(artifact.dtype).type(share / sum(lengths[n] for n in counted) if counted else 1.0)

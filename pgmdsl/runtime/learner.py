@@ -20,7 +20,7 @@ from pgmdsl.runtime.optimise import Average, Optimiser, Rates
 from pgmdsl.runtime.penalties import add_sparsity
 from pgmdsl.runtime.positive import Batch, PositivePhase
 from pgmdsl.runtime.random import stream_key
-from pgmdsl.runtime.recipe import Recipe
+from pgmdsl.runtime.recipe import Negative, Recipe
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.estimators.exact import ExactStatistics
@@ -75,7 +75,8 @@ class Learner:
         self.positive = PositivePhase(
             machine, observed, recipe.positive, recipe.batch, seed, self.running, enumerable=enumerable
         )
-        self.negative = NegativePhase(machine, self.positive, recipe.negative, recipe.batch, seed)
+        negative = Negative("exact") if recipe.objective == "pseudolikelihood" else recipe.negative  # needs no states
+        self.negative = NegativePhase(machine, self.positive, negative, recipe.batch, seed)
         standardise = recipe.centering == "standardise"
         self.optimiser = Optimiser(machine, trained, recipe.ascent, standardise=standardise, masks=masks)
         self.statistics = self.optimiser.statistics

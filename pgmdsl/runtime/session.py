@@ -98,6 +98,8 @@ class Session:
         self.callback, self.display = callback, Display(display)
         self.own: StageOwn = {}
         self.masks, self.colours = prepared(artifact, Path(info.base))
+        documents = [n for n, layer in artifact.layers.items() if layer.support == "counts"]
+        self._lengths = {n: float(splits.train.moments(n)[0].sum()) for n in documents}
         self.metrics: list[Metrics] = []
         self._said: dict[str, float] = {}  # what the present job has been warned of, and how bad it was
         self._restored: dict[str, Array] | None = None
@@ -128,7 +130,7 @@ class Session:
         while self.info.stage < len(stages):
             self._run_job(self._stage_job(phase, stages[self.info.stage]))
             self._advance(phase=self.info.phase, stage=self.info.stage + 1)
-        compose(self.artifact, self.parameters, self.own)
+        compose(self.artifact, self.parameters, self.own, self._lengths)
 
     def _advance(self, phase: int, stage: int) -> None:
         """Go to the next stage or phase, which begins at step 0."""
@@ -169,7 +171,7 @@ class Session:
     def _stage_job(self, phase: PhaseSpec, stage: GreedyStage) -> Job:
         fresh, recipe = not self.info.started, recipe_of(phase, self.artifact.sizes)
         if fresh and stage.upper not in self.own:
-            self.own[stage.upper] = own_parameters(self.artifact, self.parameters, stage, self.own)
+            self.own[stage.upper] = own_parameters(self.artifact, self.parameters, stage, self.own, self._lengths)
         own, trained = self.own[stage.upper], trained_in_stage(self.artifact, stage, self._trained(recipe.freeze))
         machine = stage_machine(self.artifact, self.kernels, self.parameters, stage, own, self.colours)
         passes = passes_below(self.artifact, self.kernels, self.parameters, stage, self.own)
@@ -292,7 +294,7 @@ class Session:
             if job.machine.layers == tuple(self.artifact.layers):
                 shown = dict(job.averaged().parameters)
             else:
-                compose(self.artifact, shown, self.own)
+                compose(self.artifact, shown, self.own, self._lengths)
         save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
         self._saved = time.monotonic()
 

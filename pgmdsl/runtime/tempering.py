@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.runtime.estimators.annealing import base_fields
 from pgmdsl.runtime.machine import Blocks, Machine, State, Words
-from pgmdsl.runtime.parameters import inside
 from pgmdsl.runtime.random import stream_key, uniforms
 from pgmdsl.runtime.recipe import Negative
 
@@ -60,9 +60,7 @@ class Tempering:
         for replica in self.replicas[1:]:
             for name, x in replica.items():
                 x[:] = self.cold[name]
-        for name in self.machine.layers:
-            mean = inside(self.machine.artifact.layers[name], means[name].astype(np.float64))
-            field = self.machine.kernels.field_of_mean[name](self.machine.p, mean.astype(self.machine.dtype))
+        for name, field in base_fields(self.machine, means).items():
             exposure = self.machine.exposure(name, self.cold)
             self.base[name][:] = field if exposure is None else field / exposure.mean()
 

@@ -40,7 +40,9 @@ Array = NDArray[np.float64]
 def oracle_model(model: Model, rng: np.random.Generator) -> OracleModel:
     """The model with random parameters, none 0, standard deviations other than 1; what the file fixes is as it says."""
     sizes = {name: value or 0 for name, value in model.sizes.items()}
-    spread = 0.3 if any(layer.unit.name in UNBOUNDED for layer in model.layers.values()) else 0.8
+    units = {name: layer.unit.name for name, layer in model.layers.items()}
+    joined = any(sum(units[name] == "gaussian" for name in edge.layers) > 1 for edge in model.edges)
+    spread = 0.2 if joined else 0.3 if any(unit in UNBOUNDED for unit in units.values()) else 0.8
 
     def shape(axes: Any) -> tuple[int, ...]:
         return tuple(int(size.evaluate(sizes)) for size in axes)

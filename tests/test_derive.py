@@ -7,11 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from plain import differs
-from prover_models import GRID, LABELS, REAL, SPIN, SQUARE, TIED
+from prover_models import COUNTS, GATED, GRID, HALF_LINE, LABELS, OWN, REAL, SITES, SPIN, SQUARE, TIED
 from random_models import RandomModel, random_models
+from textbook import DOCUMENTS
+from wide_models import wide_models
 
 from pgmdsl.compiler.derivation import Contribution, Derivation, Equation
 from pgmdsl.compiler.derive import derive_model
@@ -31,6 +33,12 @@ BARE = {
     "labels": LABELS,
     "real": REAL,
     "grid": GRID,
+    "counts": COUNTS,
+    "half_line": HALF_LINE,
+    "own": OWN,
+    "sites": SITES,
+    "gated": GATED,
+    "documents": DOCUMENTS,
     "dbm": (EXAMPLES / "dbm.ebm").read_text(encoding="utf-8"),
     "potts": (EXAMPLES / "potts.ebm").read_text(encoding="utf-8"),
     "no-bias": "model N(D = 2, F = 3)\nvisible v : spin[2*D + 1] bias none\n"
@@ -103,6 +111,19 @@ def test_known_models(name: str, golden: Callable[[str, str], None]) -> None:
 @given(random_models(limit=64), st.integers(0, 99))
 def test_random_models(random: RandomModel, seed: int) -> None:
     """Every derived equation, pasted into a check, is proved, and holds by enumeration."""
+    derivation = derive_model(model_of(random.text))
+    model = model_of(with_checks(random.text, derivation))
+    for check, verdict in zip(model.checks, verify_checks(model, derivation), strict=True):
+        assert verdict.status == "proved", (random.text, verdict.title, verdict.detail)
+        assert not differs(model, check, seed), (random.text, line(Equation(check.left, check.right)))
+
+
+@settings(
+    max_examples=30, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(wide_models(limit=600), st.integers(0, 99))
+def test_wide_models(random: RandomModel, seed: int) -> None:
+    """The same of every unit and edge: documents, lateral and multiplicative edges, given layers, units of a file."""
     derivation = derive_model(model_of(random.text))
     model = model_of(with_checks(random.text, derivation))
     for check, verdict in zip(model.checks, verify_checks(model, derivation), strict=True):

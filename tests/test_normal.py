@@ -29,17 +29,23 @@ from pgmdsl.grammar.walk import walk
 
 D, F, K = (Size.name(name) for name in "DFK")
 SHAPES = {"v": (D,), "h": (F,), "x": (D, K), "y": (K,), "g": (D,), "W": (D, F), "L": (D, D), "b": (D,), "a": (F,),
-          "f": (D, K), "c": (K,), "s": (D,)}  # fmt: skip
+          "f": (D, K), "c": (K,), "s": (D,), "J": (D, D), "T": (D, K, D, K), "t": (D,), "n": (K,)}  # fmt: skip
 
 
 def reader(work: int = 20_000) -> Reader:
-    """v binary, h spin, x and y one-hot, g real; s positive."""
+    """v binary, h spin, t of three values, x and y one-hot, n counts, g real; s positive; J and T lateral weights."""
     laws = Laws(
-        states=frozenset("vhxyg"),
-        discrete=frozenset("vhxy"),
-        values={"v": (Fraction(0), Fraction(1)), "h": (Fraction(-1), Fraction(1))},
+        states=frozenset((*"vhtxyng", "length(n)")),
+        discrete=frozenset("vhtxyn"),
+        values={
+            "v": (Fraction(0), Fraction(1)),
+            "h": (Fraction(-1), Fraction(1)),
+            "t": (Fraction(-1), Fraction(0), Fraction(2)),
+        },
         one_hot=frozenset("xy"),
-        totals={"x": None, "y": None},
+        totals={"x": None, "y": None, "n": "length(n)"},
+        symmetric={"J": 1, "T": 1},
+        signless=frozenset(("n", "length(n)")),
         positive=frozenset("sDFK"),
     )
     return Reader(Algebra(laws, work), SHAPES)
@@ -93,7 +99,39 @@ IDENTITIES = {
     "data(sum(W[i,j]*v[i] for i))": "sum(W[i,j]*data(v[i]) for i)",
     "data(g[i]*v[i]^2)": "data(v[i]*g[i])",
     "abs(b[i]*v[i] + 1)": "abs(1 + v[i]*b[i])",
-}
+    "J[i,m]": "J[m,i]",
+    "sum(J[i,m] for i if i == m)": "0",
+    "sum(J[i,l]*b[l] for l if l != i)": "sum(J[l,i]*b[l] for l)",
+    "sum(J[i,l]*J[l,m] for l)": "sum(J[m,l]*J[i,l] for l)",
+    "sum(T[i,k,i,l]*y[l] for l)": "0",
+    "T[i,k,m,l]*y[l]": "y[l]*T[m,l,i,k]",
+    "d(sum(J[l,r]*b[l]*b[r] for l, r), J[i,m])": "2*b[i]*b[m] if i != m else 0",
+    "d(sum(J[l,r]*v[r] for r)*b[l], J[i,m])": "b[l]*(v[m] if l == i else v[i] if l == m else 0) if i != m else 0",
+    "t[i]^3": "t[i]^2 + 2*t[i]",
+    "exp(t[i]*a[j])": "(exp(2*a[j])*(t[i]^2 + t[i]) + 2*exp(-a[j])*(t[i]^2 - 2*t[i]) - 3*(t[i]^2 - t[i] - 2))/6",
+    "1 if t[i] >= 0 else 0": "1 - (t[i]^2 - 2*t[i])/3",
+    "abs(h[j])": "1",
+    "exp(a[j]*v[i])": "1 + v[i]*(exp(a[j]) - 1)",
+    "1/(1 + v[i])": "1 - v[i]/2",
+    "log(2 - v[i])": "(1 - v[i])*log(2)",
+    "sigmoid((2*v[i] - 1)*a[j])": "sigmoid(a[j])^v[i]*(1 - sigmoid(a[j]))^(1 - v[i])",
+    "exp(a[j]*x[i,k])*x[i,k]": "exp(a[j])*x[i,k]",
+    "sum(n[k] for k)": "length(n)",
+    "sum(n[k]*(a[j] + c[k]) for k)": "a[j]*length(n) + sum(c[k]*n[k] for k)",
+    "data(b[i]*sum(n[k] for k))": "b[i]*data(length(n))",
+    "exp(length(n)*log(sum(exp(c[k]) for k)))": "sum(exp(c[k]) for k)^length(n)",
+    "1 if b[i] > 0 else 0": "1 - (1 if b[i] <= 0 else 0)",
+    "1 if 2*b[i] > g[i] else 0": "1 if g[i]/2 < b[i] else 0",
+    "(b[i] if b[i] > 0 else 0)*(1 if b[i] > 0 else 0)": "b[i] if b[i] > 0 else 0",
+    "log(factorial(n[k])*2)": "log(2) + log(factorial(n[k]))",
+    "d(log_normal_cdf(a[j]^2), a[j])": "2*a[j]*exp(-a[j]^4/2)/exp(log_normal_cdf(a[j]^2))/sqrt(2*pi)",
+    "sum(b[i]*v[m] + v[m] over v)": "(1 + b[i])*sum(v[m] over v)",
+    "sum(exp(b[i]*h[j])*sum(v[i] over v) over h)": "sum(v[i] over v)*sum(exp(h[j]*b[i]) over h)",
+    "sum(sum(exp(sum(W[i,j]*v[i]*h[j] for i, j)) over v)*exp(sum(a[j]*h[j] for j)) over h)":
+        "sum(exp(sum(h[j]*(a[j] + sum(W[i,j]*v[i] for i)) for j)) over v, h)",
+    "d(log(sum(exp(sum(a[j]*h[j] for j)) over h)), a[j])":
+        "sum(h[j]*exp(sum(a[j]*h[j] for j)) over h)/sum(exp(sum(a[j]*h[j] for j)) over h)",
+}  # fmt: skip
 
 # Each differs for some values, or one side has no value there; a careless normal form would call them equal.
 OTHERS = {
@@ -116,6 +154,36 @@ OTHERS = {
     "sum(x[i,k]*c[k] for k)": "sum(c[k] for k)",
     "sum(x[i,k]*x[m,k] for k)": "1",
     "sum(b[i] for i)*sum(b[i] for i)": "sum(b[i]*b[i] for i)",
+    "J[i,m]": "0",
+    "J[i,m]/J[i,m]": "1",
+    "J[i,m]*J[m,l]": "J[i,m]*J[i,l]",
+    "T[i,k,m,l]": "T[i,l,m,k]",
+    "sum(T[i,k,m,k] for k)": "0",
+    "d(sum(J[l,r]*b[l]*b[r] for l, r), J[i,m])": "b[i]*b[m] if i != m else 0",
+    "t[i]^2": "t[i]",
+    "t[i]^3": "4*t[i]",
+    "exp(t[i])": "1 + t[i]*(exp(1) - 1)",
+    "1 if t[i] > 0 else 0": "1 if t[i] >= 0 else 0",
+    "exp(a[j]*g[i])": "1 + g[i]*(exp(a[j]) - 1)",
+    "exp(a[j]*n[k])": "1 + n[k]*(exp(a[j]) - 1)",
+    "1/v[i]": "1",
+    "n[k]^2": "n[k]",
+    "sum(n[k]^2 for k)": "length(n)",
+    "sum(n[k]*n[l] for k)": "length(n)",
+    "sum(n[k]*c[k] for k)": "length(n)*sum(c[k] for k)",
+    "1/n[k]*n[k]": "1",
+    "1 if b[i] > 0 else 0": "1 if b[i] >= 0 else 0",
+    "1 if b[i] > a[j] else 0": "1 if a[j] > b[i] else 0",
+    "log(factorial(b[i])*factorial(b[i]))": "2*log(factorial(b[i]))",
+    "log_normal_cdf(a[j])": "log_normal_cdf(-a[j])",
+    "sum(v[i] over v)": "v[i]",
+    "v[i]*sum(v[i] over v)": "sum(v[i] over v)",
+    "sum(sum(v[i] over v) over v)": "sum(v[i] over v)",
+    "sum(v[i]*sum(v[m] over v) over v)": "sum(v[i]*v[m] over v)",
+    "sum(v[i] over v)^2": "sum(v[i]^2 over v)",
+    "sum(exp(v[i]) over v)": "exp(sum(v[i] over v))",
+    "sum(h[j] over h)": "sum(h[j] over v)",
+    "sum(1 over v)": "1",
     "sum(sum(b[i] for i)*b[m] for m)": "sum(b[m]*b[m] for m)",
     "sum(exp(sum(L[i,m]*b[m] for m)) for i)": "sum(exp(sum(L[m,i]*b[m] for m)) for i)",
     "sum(exp(sum(L[i,m]*b[i] for i)) for m)": "sum(exp(sum(L[i,m]*b[m] for i)) for m)",

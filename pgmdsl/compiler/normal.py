@@ -176,7 +176,9 @@ class Algebra(Contents):
         return self.multiply(*(self.delta(i, j) for i, j in zip(left, right, strict=True)))
 
     def function(self, name: str, poly: Poly) -> Poly:
-        """A function left as it is."""
+        """A function left as it is; the absolute value of a number is a number."""
+        if name == "abs" and set(poly) <= {ONE}:
+            return number(abs(poly.get(ONE, ZERO)))
         parts = self._by_state(lambda part: self.function(name, part), poly)
         return self.product(UNIT, {}, {Function(name, freeze(poly)): UNIT}) if parts is None else parts
 

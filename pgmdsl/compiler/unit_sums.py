@@ -25,8 +25,8 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import Binary, Expression, Name
 
 _F = sympy.Symbol("f", real=True)
-_X = sympy.Symbol("x", integer=True, nonnegative=True)
-_Z, _W = sympy.symbols("z w", positive=True)
+_X = sympy.Dummy("x", integer=True, nonnegative=True)
+_Z, _W = sympy.Dummy("z", positive=True), sympy.Dummy("w", positive=True)
 _FAR = (10**3, 10**6, 10**9)  # states between which the growth of the energy is compared
 _DIGITS = 40  # floating, or SymPy would multiply a factorial out
 _TERMS = 500
@@ -49,11 +49,13 @@ def sum_naturals(declared: Declared) -> tuple[Expression, Expression]:
         energy = _in_sympy(declared, tail)
         _verify_growth(declared, energy)
         written_out = [folded(at_state(declared.energy, Fraction(state))) for state in range(first)]
-        head = sympy.Add(*(_Z**x * sympy.exp(-_in_sympy(declared, node)) for x, node in enumerate(written_out)))
-        growth, rest = _growth(sympy.simplify(head + _summed(energy, first)))
+        held: dict[Any, Any] = {_Z: sympy.exp(_F)}
+        weights = [_weight(_in_sympy(declared, node), held) for node in written_out]
+        head = sympy.Add(*(_Z**x * weight for x, weight in enumerate(weights)))
+        growth, rest = _growth(head + _summed(energy, first, held))
         mean = sympy.expand(_Z * (sympy.diff(growth, _Z) * rest + sympy.diff(rest, _Z))) / rest
         closed = (growth + _logarithm(rest), mean)
-        log_partition, average = (folded(_written(sympy.powsimp(e.subs(_Z, sympy.exp(_F))))) for e in closed)
+        log_partition, average = (folded(_written(sympy.powsimp(e.subs(held)))) for e in closed)
         _confirm(declared, log_partition, average)
     except _OpenError as problem:
         x, unit = declared.variable, declared.name.name
@@ -97,16 +99,27 @@ def _verify_growth(declared: Declared, energy: Any) -> None:
             raise energy_mistake("E097", declared, None, message, f"add a term such as log(factorial({x}))")
 
 
-def _summed(energy: Any, first: int) -> Any:
+def _weight(constant: Any, held: dict[Any, Any]) -> Any:
+    """The exponential of minus a constant: a number, or a symbol held for it, for SymPy is to look no further."""
+    weight = sympy.exp(-constant)
+    if weight.is_Rational:
+        return weight
+    symbol = sympy.Dummy(positive=True)
+    held[symbol] = weight
+    return symbol
+
+
+def _summed(energy: Any, first: int, held: dict[Any, Any]) -> Any:
     """The sum of z^x exp(-energy) from a state on."""
     terms = sympy.Add.make_args(sympy.expand(energy))
-    slopes = [t / _X for t in terms if not (t / _X).has(_X)]  # these only change z
-    rest = sympy.Add(*(t for t in terms if (t / _X).has(_X)))
+    constant = sympy.Add(*(t for t in terms if not t.has(_X)))
+    slope = sympy.Add(*(t / _X for t in terms if t.has(_X) and not (t / _X).has(_X)))  # it only changes z
+    rest = sympy.Add(*(t for t in terms if t.has(_X) and (t / _X).has(_X)))
     term = _W**_X * sympy.exp(-rest)
     if not term.is_hypergeometric(_X):
         raise _OpenError("successive terms do not have a rational ratio")
     found = sympy.summation(term, (_X, 0, sympy.oo)) - sympy.Add(*(term.subs(_X, n) for n in range(first)))
-    return found.subs(_W, _Z * sympy.exp(-sympy.Add(*slopes)))
+    return _weight(constant, held) * found.subs(_W, _Z * _weight(slope, held))
 
 
 def _growth(normaliser: Any) -> tuple[Any, Any]:

@@ -271,6 +271,19 @@ sys.exit(any(name in sys.modules for name in ("sympy", "mpmath", "numba", "scipy
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_examples_of_the_page(pytestconfig: pytest.Config) -> None:
+    """Each block of the page's table is accepted, and has the log-partition function that stands beside it."""
+    page = (pytestconfig.rootpath / "docs" / "units.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| (`.*support.*`) \| (.*) \|$", page.partition("## Examples")[2], re.MULTILINE)
+    assert len(rows) >= 6
+    for entries, log_partition in rows:
+        lines = [*re.findall(r"`([^`]+)`", entries), "statistic x"]
+        unit = derived("\n".join(["unit own {", *lines, "}\n"]))
+        assert log_partition in (f"`{unit.log_partition}`", "of two pieces, as for drelu")
+    (block_,) = re.findall(r"```ebm\n(unit .*?\n}\n)", page, re.DOTALL)
+    assert derived(block_) == derived(DRELU)
+
+
 # --- mistakes ---
 
 

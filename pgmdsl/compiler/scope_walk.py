@@ -276,7 +276,7 @@ class Scope:
             listed.append(item.name)
         reason = open_edge(self.model, listed)
         if reason is not None:
-            raise FormError("E076", node.span, reason, "list one of the two: what is listed is not summed out")
+            raise FormError("E076", node.span, reason, "list more layers: what free_energy(...) lists is not summed out")
         self.verify_known(f"free_energy({', '.join(listed)})", tuple(listed), node.span)
 
     def visit_binder(self, node: Call) -> None:

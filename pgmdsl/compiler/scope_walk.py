@@ -276,7 +276,8 @@ class Scope:
             listed.append(item.name)
         reason = open_edge(self.model, listed)
         if reason is not None:
-            raise FormError("E076", node.span, reason, "list more layers: what free_energy(...) lists is not summed out")
+            help = "list more layers: what free_energy(...) lists is not summed out"
+            raise FormError("E076", node.span, reason, help)
         self.verify_known(f"free_energy({', '.join(listed)})", tuple(listed), node.span)
 
     def visit_binder(self, node: Call) -> None:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.estimators.annealing import any_state
 from pgmdsl.runtime.kernels import Kernels
+from pgmdsl.runtime.known import Known, latent_lengths, require_given
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.masks import verify_entries
-from pgmdsl.runtime.random import stream_key
+from pgmdsl.runtime.missing import spread_words
 from pgmdsl.runtime.sampling import to_states
 
 Array = NDArray[Any]
@@ -101,8 +103,8 @@ class Arrays:
             flat = np.ascontiguousarray(x.reshape(len(x), layer.size), self.dtype)
             if not np.isfinite(flat).all():
                 raise Error(
-                    f"the state of {name} holds NaN or infinity: give complete states here, or fill in what is missing "
-                    "with `pgmc impute`"
+                    f"the state of {name} holds NaN or infinity: give complete states here; model.gibbs and "
+                    "model.mean_field fill in what is missing"
                 )
             out[name] = np.ascontiguousarray(self.kernels.statistic[name](p, flat), self.dtype)
         counts = {name: len(x) for name, x in out.items()}
@@ -120,26 +122,38 @@ class Arrays:
         """A layer's statistics (or their means) as states (cases, *dims)."""
         return to_states(machine, {layer: statistics})[layer]
 
-    def completed(
-        self, machine: Machine, state: Mapping[str, Array], params: Mapping[str, Array], seed: int
-    ) -> dict[str, Array]:
-        """Statistics of every layer: those given, and draws from the layer's own field for the rest.
+    def known(
+        self, state: Mapping[str, Array], params: Mapping[str, Array], lengths: Mapping[str, Any] | None = None
+    ) -> Known:
+        """What a state says: NaN is missing, of a one-hot site as a whole.
 
-        Raises Error for a given layer that the state lacks, or a count layer whose length nothing says.
+        Args:
+            state: As for `statistics`.
+            params: The parameters.
+            lengths: Of documents that are missing, or lack counts: a number, or one a case.
+
+        Raises:
+            Error: as `statistics`; a given layer that the state lacks, or a count layer whose length nothing says.
         """
-        s = self.statistics(state, params)
-        for name in machine.given:
-            if name not in s:
-                raise Error(f"the state of the given layer {name} is missing: everything else is conditional on it")
-        count = self.cases(s)
-        full = machine.new_state(count)
-        for name, out in full.items():
-            if name in s:
-                out[:] = s[name]
+        self.known_layers([*state, *(lengths or {})])
+        values = {n: np.asarray(x) for n, x in state.items()}
+        absent = {n: np.isnan(x) for n, x in values.items() if x.dtype.kind == "f" and np.isnan(x).any()}
+        s = self.statistics({n: np.where(absent[n], 0, x) if n in absent else x for n, x in values.items()}, params)
+        machine = self.machine(params)
+        require_given(machine, [n for n in s if n not in absent])
+        count, held = self.cases(s), {}
+        for name, missing in absent.items():
+            layer = self.artifact.layers[name]
+            each = layer.states if layer.support == "one_hot" else 1
+            sites = missing.reshape(count, -1, each).any(axis=-1, keepdims=True)
+            held[name] = np.repeat(~sites, each, axis=-1).reshape(count, layer.size)
+            if layer.support == "counts":
+                length = latent_lengths(machine, [n for n in self.artifact.layers if n != name], lengths)[name]
+                spread_words(s[name], held[name], np.broadcast_to(length, count), np.ones(layer.size))
             else:
-                nothing = np.zeros_like(out)
-                machine.sample(name, nothing, stream_key(seed, "start", name), out)
-        return full
+                s[name] = np.where(held[name], s[name], any_state(layer)).astype(self.dtype)
+        rest = latent_lengths(machine, s, lengths)
+        return Known(machine, count, s, held, {n: np.broadcast_to(x, count) for n, x in rest.items()})
 
     def initial(self, seed: int, data: Mapping[str, Array] | None, base: Path) -> dict[str, Array]:
         """Parameters to start from, with biases from the data's means where data is given."""

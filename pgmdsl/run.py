@@ -1,80 +1,35 @@
-"""Runs: trained models in their directories, with samples, scores, figures and pictures."""
+"""Runs: trained models in their directories, with samples, imputations, scores, figures and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.api import Model
-from pgmdsl.compiler.driver import checked_model, compile_source, infer_sizes
+from pgmdsl.figures import Annealing, Evaluation, evaluate_run, log_partition_of, score_known
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.grammar.read import read_source
-from pgmdsl.runtime.data import Data, Splits, open_cases, peek_shape
+from pgmdsl.model import Model
+from pgmdsl.runtime.data import Data, Splits, open_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
-from pgmdsl.runtime.estimators.scores import score_cases
-from pgmdsl.runtime.evaluation import (
-    Method,
-    conditions_of,
-    data_means,
-    evaluate_data,
-    held_in,
-    log_partition_of_cases,
-    statistics_of,
-)
-from pgmdsl.runtime.kernels import one_blas_thread
+from pgmdsl.runtime.evaluation import Method
+from pgmdsl.runtime.gauge import zero_sum
+from pgmdsl.runtime.impute import Imputation, impute
+from pgmdsl.runtime.impute import Method as Imputing
+from pgmdsl.runtime.known import Known, Lengths, known_of, open_any, wrapped
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.masks import prepared
 from pgmdsl.runtime.metrics import read_metrics
-from pgmdsl.runtime.parameters import load_parameters
 from pgmdsl.runtime.progress import progress_bar
-from pgmdsl.runtime.rundir import read_info, read_model
-from pgmdsl.runtime.sampling import draw_samples, infer, reconstruct, to_states
-from pgmdsl.runtime.train import TrainedRun, reopen_data
-from pgmdsl.runtime.train import resume as resume_training
-from pgmdsl.runtime.train import train as train_artifact
-
-if TYPE_CHECKING:
-    from pgmdsl.runtime.sampling import Reconstruction
+from pgmdsl.runtime.rundir import read_info
+from pgmdsl.runtime.sampling import Reconstruction, draw_samples, infer, reconstruct, to_states
+from pgmdsl.runtime.train import reopen_data
 
 Array = NDArray[Any]
-DType = Literal["float32", "float64"]
-Callback = Callable[[dict[str, Any]], object]
-
-
-def compile_for_data(file: Path, sizes: Mapping[str, int], data: Mapping[str, str], dtype: DType = "float32") -> Model:
-    """Compile a model file, taking sizes that have no value from the shapes of the data.
-
-    Args:
-        file: The model file.
-        sizes: Sizes given by the user.
-        data: By layer, a path in place of that of its data block.
-        dtype: The kernels' precision.
-    """
-    source = read_source(file)
-    base = file.resolve().parent
-    model, _ = checked_model(source, sizes)
-    found = dict(sizes)
-    if any(value is None for value in model.sizes.values()):
-        shapes = {spec.layer: peek_shape(spec, base) for spec in model.data if spec.file and spec.layer in model.layers}
-        found |= infer_sizes(model, shapes)
-    return Model(compile_source(source, found, dtype), base)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """log Z and the figures of one data set; `bits` says how its bits were drawn, or is None."""
-
-    log_partition: LogPartition
-    figures: tuple[Figure, ...]
-    bits: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"log_partition": asdict(self.log_partition), "figures": [asdict(f) for f in self.figures]}
 
 
 class Samples(dict[str, Array]):
@@ -94,8 +49,18 @@ class Samples(dict[str, Array]):
         return xarray.Dataset({n: (["chain", "draw", *axes[n]], x) for n, x in self.items()})
 
 
+class Gauged(dict[str, Array]):
+    """Parameters by name; `left` says, a sentence each, what could not be brought into the gauge."""
+
+    left: tuple[str, ...] = ()
+
+
 class Run:
     """A trained model in its directory.
+
+    Data are given by layer: arrays (cases, *dims) or paths. NaN is a missing value; so is 0 in a mask, which `masks`
+    has by layer. Where documents are not observed, or lack counts, `lengths` has their lengths by layer: a number, or
+    one a case; a document of which nothing is known has, if nothing is stated, the rounded mean training length.
 
     Attributes:
         directory: Where it is.
@@ -119,8 +84,28 @@ class Run:
 
     @cached_property
     def machine(self) -> Machine:
-        """The kernels with the parameters."""
-        return self.model._arrays.machine(self.parameters)
+        """The kernels with the parameters, and documents of their mean lengths where these are known."""
+        arrays, artifact = self.model._arrays, self.model.artifact
+        try:
+            _, colours = prepared(artifact, self.model.base)
+        except Error:  # a mask's file is gone: sites in turn, each by itself
+            colours = {}
+        lengths = {n: float(length) for n, length in self.mean_lengths.items()}
+        return Machine(artifact, arrays.kernels, arrays.parameters(self.parameters), colours=colours, lengths=lengths)
+
+    @cached_property
+    def mean_lengths(self) -> dict[str, int]:
+        """The rounded mean length of the training documents, by count layer; none where the data cannot be opened."""
+        documents = [n for n, x in self.model.artifact.layers.items() if x.support == "counts" and x.role == "visible"]
+        if not documents:
+            return {}
+        try:
+            train = self.splits.train
+        except Error:
+            return {}
+        return {n: max(1, round(float(train.moments(n)[0].sum()))) for n in documents}
+
+    # --- states -------------------------------------------------------------------------------------------
 
     def sample(
         self,
@@ -129,7 +114,8 @@ class Run:
         *,
         burn: int = 1000,
         thin: int = 10,
-        clamp: Mapping[str, Array] | None = None,
+        clamp: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> Samples:
@@ -140,23 +126,122 @@ class Run:
             draws: States kept of each.
             burn: Sweeps before the first.
             thin: Sweeps between two.
-            clamp: States that are held fixed: by layer one case, or one for each chain.
+            clamp: What is held fixed of any layers: one case, or one for each chain; what is NaN is drawn.
+            lengths: Of documents that are drawn.
             seed: Of all draws.
             progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
+        known, _ = self._known(clamp or {}, None, lengths, option="clamp")
         with progress_bar("sampling", progress) as tick:
-            drawn = draw_samples(
-                self.machine, chains=chains, draws=draws, burn=burn, thin=thin, clamp=clamp, seed=seed, progress=tick
-            )
+            drawn = draw_samples(known, chains=chains, draws=draws, burn=burn, thin=thin, seed=seed, progress=tick)
         return Samples(drawn)
 
-    def infer(self, data: Mapping[str, Array], sweeps: int = 50) -> dict[str, Array]:
-        """Posterior means of the layers that `data` leaves out, (cases, *dims): exact, or by mean field."""
-        return infer(self.machine, data, sweeps)
+    def infer(
+        self,
+        data: Mapping[str, Any] | None = None,
+        sweeps: int = 50,
+        *,
+        masks: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
+    ) -> dict[str, Array]:
+        """Posterior means of what `data` leaves out, (cases, *dims): exact where independent, else by mean field.
 
-    def reconstruct(self, data: Mapping[str, Array], sweeps: int = 50, seed: int = 0) -> Reconstruction:
-        """Means and samples of the observed layers after one pass through the others."""
-        return reconstruct(self.machine, data, sweeps, seed)
+        Args:
+            data: States of any layers; the run's held-out cases when None.
+            sweeps: Of mean field.
+            masks: Of the values, 0 where one is missing.
+            lengths: Of documents that are not observed.
+        """
+        return infer(self._known(data, masks, lengths)[0], sweeps)
+
+    def reconstruct(
+        self,
+        data: Mapping[str, Any] | None = None,
+        sweeps: int = 50,
+        seed: int = 0,
+        *,
+        masks: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
+    ) -> Reconstruction:
+        """Means and samples of the observed layers after one pass through all others; arguments as for `infer`.
+
+        Without other layers each unit is given the others. `.top("words", vocabulary, 10)` ranks a document's words.
+        """
+        return reconstruct(self._known(data, masks, lengths)[0], sweeps, seed)
+
+    def impute(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        masks: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
+        method: Imputing = "gibbs",
+        burn: int = 100,
+        sweeps: int = 100,
+        samples: int = 1,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Imputation:
+        """The visible layers with missing values filled in, on the assumption that these are missing at random.
+
+        Args:
+            data: Values of any layers; visible ones that are left out are filled in as a whole. The run's held-out
+                cases when None.
+            masks: Of the values, 0 where one is missing.
+            lengths: Of documents that lack counts.
+            method: "gibbs", or "mean_field", which is faster and ignores how what is latent depends on each other.
+            burn: Gibbs sweeps before any that count.
+            sweeps: Those that count, or sweeps of mean field.
+            samples: Independent chains of each case; the last state of each is a sample.
+            seed: Of all draws.
+            progress: Whether progress is shown on stderr, when it takes more than 2 s.
+
+        Returns:
+            means and samples, in which observed values are as they were; what was filled in, and how much.
+        """
+        known, opened = self._known(data, masks, lengths)
+        with progress_bar("imputation", progress) as tick:
+            return impute(
+                known, opened, method=method, burn=burn, sweeps=sweeps, samples=samples, seed=seed, progress=tick
+            )
+
+    def zero_sum(self) -> Gauged:
+        """The parameters in zero-sum gauge: the same distribution, and mean 0 over the states of categorical layers."""
+        machine = self.machine
+        try:
+            masks, _ = prepared(self.model.artifact, self.model.base)
+        except Error:
+            masks = {}
+        found, left = zero_sum(self.model.artifact, machine.kernels, machine.parameters, masks)
+        gauged = Gauged(found)
+        gauged.left = tuple(left)
+        return gauged
+
+    def assumed_lengths(self, observed: Collection[str], stated: Collection[str] = ()) -> dict[str, int]:
+        """The mean lengths that serve for documents that are neither observed nor have their lengths stated."""
+        return {n: length for n, length in self.mean_lengths.items() if n not in observed and n not in stated}
+
+    def given_states(self, most: int) -> dict[str, Array]:
+        """States of the given layers, (cases, *dims), of at most so many held-out cases; none without such layers."""
+        names = [n for n, x in self.model.artifact.layers.items() if x.role == "given"]
+        if not names:
+            return {}
+        _, data = self._held_out()
+        known = known_of(self.machine, replace(data, rows=data.rows[:most], weights=None))
+        return to_states(self.machine, {n: known.s[n] for n in names})
+
+    def _known(
+        self,
+        given: Mapping[str, Any] | None,
+        masks: Mapping[str, Any] | None,
+        lengths: Lengths | None,
+        option: str = "data",
+    ) -> tuple[Known, Data]:
+        """What is known of some cases, and the values that say so: the held-out cases where nothing is given."""
+        artifact = self.model.artifact
+        whole = wrapped(artifact, given or {}, masks, lengths)
+        data = self._held_out()[1] if given is None else open_any(artifact, whole, self.model.base)
+        return known_of(self.machine, data, lengths, seed=self.seed, option=option), data
 
     # --- data and figures ---------------------------------------------------------------------------------
 
@@ -174,29 +259,40 @@ class Run:
                 return name, data
         return "training", splits.train
 
-    def _data(self, given: Mapping[str, Any] | None) -> tuple[str, Data]:
+    def _data(
+        self, given: Mapping[str, Any] | None, masks: Mapping[str, Any] | None = None, lengths: Lengths | None = None
+    ) -> tuple[str, Data]:
         if not given:
             return self._held_out()
-        return "given", open_cases(self.model.artifact, given, self.model.base)
+        artifact = self.model.artifact
+        return "given", open_cases(artifact, wrapped(artifact, given, masks, lengths), self.model.base)
 
     def cases(self, given: Mapping[str, Any] | None = None) -> dict[str, Array]:
-        """States (cases, *dims) by visible layer: of the layers given, or of the run's held-out cases."""
-        _, data = self._data(given)
-        s = statistics_of(self.machine, data, self.seed)
-        return to_states(self.machine, s)
+        """States (cases, *dims) by layer, NaN where missing: of the layers given, or of the run's held-out cases."""
+        known, _ = self._known(given or None, None, None)
+        states = to_states(self.machine, known.s)
+        for name, held in known.held.items():
+            np.copyto(states[name], np.nan, where=~held.reshape(states[name].shape))
+        return states
 
-    def score(self, data: Mapping[str, Any], log_partition: LogPartition | LogPartitions | None = None) -> Array:
+    def score(
+        self,
+        data: Mapping[str, Any],
+        log_partition: LogPartition | LogPartitions | None = None,
+        *,
+        masks: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
+    ) -> Array:
         """Log-probability of each case, (cases,), or its variational bound where the exact sum is out of reach.
 
         Args:
-            data: By visible layer, arrays (cases, *dims) or paths; layers that are left out are summed out.
-            log_partition: log Z; estimated anew when None.
+            data: By visible layer, arrays (cases, *dims) or paths; what is left out or missing is summed out.
+            log_partition: log Z, of each case where it differs between them; estimated anew when None.
+            masks: Of the values, 0 where one is missing.
+            lengths: Of documents that lack counts, or are summed out.
         """
-        _, opened = self._data(data)
-        s = statistics_of(self.machine, opened, self.seed)
-        z = log_partition or self._log_partition(s)
-        with one_blas_thread():
-            return score_cases(self.machine, s, z, held=held_in(opened)).values
+        _, opened = self._data(data, masks, lengths)
+        return score_known(self, known_of(self.machine, opened, lengths, seed=self.seed), log_partition)
 
     def log_partition(
         self,
@@ -205,63 +301,58 @@ class Run:
         chains: int = 100,
         temperatures: int = 10_000,
         seed: int = 0,
+        given: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
         progress: bool = False,
-    ) -> LogPartition:
+    ) -> LogPartition | LogPartitions:
         """Log Z of the trained model: exact where enumeration is cheap, else by annealed importance sampling.
 
         The base distribution of annealing has the means of the run's training data, where these can be opened again,
-        and otherwise the model's own fields. Where log Z depends on the case, `evaluation` has its mean over cases.
-        """
-        found = self._log_partition({}, method, chains, temperatures, seed, progress=progress)
-        return found if isinstance(found, LogPartition) else found.mean()
+        and otherwise the model's own fields.
 
-    def _log_partition(
-        self,
-        s: Mapping[str, Array],
-        method: Method = "auto",
-        chains: int = 100,
-        temperatures: int = 10_000,
-        seed: int = 0,
-        *,
-        progress: bool = False,
-    ) -> LogPartition | LogPartitions:
-        """Log Z as the cases with these statistics need it."""
-        try:
-            means = data_means(self.machine, self.splits.train)
-        except Error:
-            means = None
-        with progress_bar("annealed importance sampling", progress) as tick:
-            return log_partition_of_cases(
-                self.machine,
-                method,
-                means,
-                *conditions_of(self.machine, s),
-                chains=chains,
-                temperatures=temperatures,
-                seed=seed,
-                progress=tick,
-            )
+        Args:
+            method: "auto", "exact", "ais" or "reverse_ais".
+            chains: Of annealing.
+            temperatures: Of annealing.
+            seed: Of annealing.
+            given: States of the given layers: log Z is then of each case.
+            lengths: Of documents.
+            progress: Whether progress is shown on stderr, when it takes more than 2 s.
+        """
+        known, _ = self._known(given or {}, None, lengths)
+        how = Annealing(method, chains, temperatures, seed)
+        return log_partition_of(self, known.s, known.lengths, how, progress)
 
     def evaluation(
         self,
         data: Mapping[str, Any] | None = None,
         *,
+        masks: Mapping[str, Any] | None = None,
+        lengths: Lengths | None = None,
         method: Method = "auto",
         chains: int = 100,
         temperatures: int = 10_000,
         seed: int = 0,
+        most: int | None = None,
         progress: bool = False,
     ) -> Evaluation:
         """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given.
 
-        Where log Z depends on the case, by its given layers or the lengths of its documents, the mean is shown.
+        Args:
+            data: As for `score`.
+            masks: As for `score`.
+            lengths: As for `score`; of documents that are summed out, one number a layer.
+            method: Of log Z, as the next three: see `log_partition`.
+            chains: Of annealing.
+            temperatures: Of annealing.
+            seed: Of annealing.
+            most: Cases to take at most where log Z is annealed for each (of each length, or given state), drawn by the
+                run's seed.
+            progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
-        name, opened = self._data(data)
-        s = statistics_of(self.machine, opened, self.seed)
-        z = self._log_partition(s, method, chains, temperatures, seed, progress=progress)
-        figures = evaluate_data(self.machine, opened, z, self.seed, name)
-        shown = z if isinstance(z, LogPartition) else z.mean(opened.weights)
-        return Evaluation(shown, tuple(figures), figures[0].bits)
+        name, opened = self._data(data, masks, lengths)
+        how = Annealing(method, chains, temperatures, seed)
+        return evaluate_run(self, name, opened, lengths, how, most, progress)
 
     def evaluate(self, data: Mapping[str, Any] | None = None) -> list[Figure]:
         """The figures of `evaluation`: each with its error over cases and that of log Z."""
@@ -277,123 +368,12 @@ class Run:
             path: The file; where there are several, each has its layer's name after the stem.
             means: Whether these are means given sampled states of the neighbours, not states; the title says which.
         """
-        from pgmdsl.runtime.plots import grey_limits, image_dims, sample_sheet
+        from pgmdsl.pictures import draw_states
 
-        visible = [layer for layer in self.model.artifact.layers.values() if layer.role == "visible"]
-        shown = [(layer, dims) for layer in visible if (dims := image_dims(layer))]
-        out = []
-        for layer, dims in shown:
-            what = f"states of {layer.name}"
-            if means:
-                edges = [e.layers for e in self.model.artifact.edges if layer.name in e.layers]
-                given = dict.fromkeys(n for layers in edges for n in layers if n != layer.name)
-                what = f"means of {layer.name} given sampled {' and '.join(given)}"
-            file = path if len(shown) == 1 else path.with_stem(f"{path.stem}_{layer.name}")
-            x = samples[layer.name].reshape(-1, *dims)
-            sample_sheet(x, dims, file, f"{self.model.name}: {what}", grey_limits(layer))
-            out.append(file)
-        return out
+        return draw_states(self, samples, path, means=means)
 
     def draw_pictures(self, folder: Path | None = None, progress: bool = False) -> dict[str, Path]:
-        """Samples, filters and training curves as PNG files; returns their paths by what they show."""
-        from pgmdsl.runtime.plots import curves
+        """Samples, filters, couplings and training curves as PNG files; returns their paths by what they show."""
+        from pgmdsl.pictures import draw_all
 
-        folder = folder or self.directory
-        folder.mkdir(parents=True, exist_ok=True)
-        samples = self.sample(100, seed=self.seed, progress=progress)
-        last = {name: x[:, 0] for name, x in samples.items()}
-        visible = [layer.name for layer in self.model.artifact.layers.values() if layer.role == "visible"]
-        means = {name: self.model.mean(name, self.parameters, last) for name in visible}
-        sheets = self.draw_samples_sheet(means, folder / "samples.png", means=True)
-        out = {path.stem: path for path in sheets} | self._draw_filters(folder)
-        if metrics := self.metrics:
-            # The mean activity of a softmax layer is 1/K whatever it has learned.
-            layers = self.model.artifact.layers.values()
-            curves(metrics, folder / "curves.png", {("active", x.name) for x in layers if x.support == "one_hot"})
-            out["curves"] = folder / "curves.png"
-        return out
-
-    def _draw_filters(self, folder: Path) -> dict[str, Path]:
-        """A sheet for every weight of a visible layer that can be shown as images, an image for each unit it joins."""
-        from pgmdsl.runtime.plots import filter_sheet, image_dims
-
-        out: dict[str, Path] = {}
-        for edge in self.model.artifact.edges:
-            first, second = (self.model.artifact.layers[n] for n in edge.layers)
-            weight = self.parameters[edge.weight].reshape(first.size, second.size)
-            for seen, other, w in ((first, second, weight), (second, first, weight.T)):
-                dims = image_dims(seen)
-                if seen.role == "visible" and dims and edge.weight not in out:
-                    path = folder / f"filters_{edge.weight}.png"
-                    units = (other.dims[0], other.dims[1]) if len(other.dims) == 2 else None
-                    title = f"{self.model.name}: filters of {edge.weight}, one a unit of {other.name}"
-                    filter_sheet(w, dims, path, title, units)
-                    out[edge.weight] = path
-        return out
-
-
-# --- runs made, opened and gone on with -------------------------------------------------------------------
-
-
-def start_run(
-    model: Model,
-    data: Mapping[str, Any] | None,
-    valid: Any,
-    test: Any,
-    weights: Any,
-    init: Run | Mapping[str, Array] | None,
-    freeze: tuple[str, ...],
-    out: str | Path | None,
-    seed: int,
-    callback: Callback | None,
-) -> Run:
-    """Train into a new run directory; see `pgmdsl.train`."""
-    trained = train_artifact(
-        model.artifact,
-        data,
-        valid=valid,
-        test=test,
-        weights=weights,
-        init=init.parameters if isinstance(init, Run) else init,
-        freeze=freeze,
-        out=None if out is None else Path(out),
-        seed=seed,
-        callback=callback,
-        base=model.base,
-    )
-    return _opened(trained, model)
-
-
-def load_run(directory: Path) -> Run:
-    """A run from its directory, finished or not. Raises Error where there is none, or it is damaged."""
-    model = _model_of(directory)
-    parameters = load_parameters(directory / "parameters.safetensors", model.artifact)
-    return Run(directory, model, parameters, read_info(directory).seed, None)
-
-
-def resume_run(
-    directory: Path,
-    data: Mapping[str, Any] | None = None,
-    valid: Any = None,
-    test: Any = None,
-    weights: Any = None,
-    callback: Callback | None = None,
-) -> Run:
-    """Go on with a run; see `pgmdsl.resume`."""
-    model = _model_of(directory)
-    trained = resume_training(
-        directory, model.artifact, data, valid=valid, test=test, weights=weights, callback=callback
-    )
-    return _opened(trained, model)
-
-
-def _opened(trained: TrainedRun, model: Model) -> Run:
-    info = read_info(trained.directory)
-    return Run(trained.directory, model, trained.parameters, info.seed, trained.splits)
-
-
-def _model_of(directory: Path) -> Model:
-    """The model of a run, compiled again from its source: what the directory holds is never executed."""
-    info = read_info(directory)
-    dtype: DType = "float64" if info.dtype == "float64" else "float32"
-    return Model(compile_source(read_model(directory, info), info.sizes, dtype), Path(info.base))
+        return draw_all(self, folder or self.directory, progress)

@@ -15,8 +15,9 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 import pgmdsl
+from pgmdsl import pictures
 from pgmdsl.compiler.artifact import ArtifactLayer
-from pgmdsl.runtime import plots
+from pgmdsl.runtime import plots, sheets
 
 METRICS = [
     {
@@ -47,9 +48,9 @@ def test_sample_sheet_shows_every_value_of_every_image(tmp_path: Path, low: floa
         low, high = low - 1, high + 2
     else:
         samples[0, 0, 0], samples[0, 0, 1] = low, high
-    plots.sample_sheet(samples, (4, 5), tmp_path / "s.png", "six", (low, high) if stated else None)
+    sheets.sample_sheet(samples, (4, 5), tmp_path / "s.png", "six", (low, high) if stated else None)
     # One pixel from the middle of each value's square: images with a gap around each.
-    mosaic = plots._mosaic(samples, plots._grid(6, 4, 5))
+    mosaic = sheets._mosaic(samples, sheets._grid(6, 4, 5))
     scale = 900 // max(mosaic.shape)
     picture = pixels(tmp_path / "s.png")
     sheet = picture[52:, 18:][: mosaic.shape[0] * scale, : mosaic.shape[1] * scale]
@@ -60,20 +61,20 @@ def test_sample_sheet_shows_every_value_of_every_image(tmp_path: Path, low: floa
 
 def test_flat_samples_are_images(tmp_path: Path) -> None:
     samples = np.random.default_rng(1).uniform(size=(7, 16))
-    plots.sample_sheet(samples, (4, 4), tmp_path / "flat.png", "seven")
-    plots.sample_sheet(samples.reshape(7, 4, 4), (4, 4), tmp_path / "square.png", "seven")
+    sheets.sample_sheet(samples, (4, 4), tmp_path / "flat.png", "seven")
+    sheets.sample_sheet(samples.reshape(7, 4, 4), (4, 4), tmp_path / "square.png", "seven")
     assert np.array_equal(pixels(tmp_path / "flat.png"), pixels(tmp_path / "square.png"))
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 10), (28, 40), (16, 8), (8, 16)])
 def test_a_hundred_images_are_ten_by_ten(height: int, width: int) -> None:
-    assert plots._grid(100, height, width) == (10, 10)
+    assert sheets._grid(100, height, width) == (10, 10)
 
 
 @pytest.mark.parametrize("count", range(1, 101))
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (1, 30), (30, 1)])
 def test_no_row_of_a_sheet_is_empty(count: int, shape: tuple[int, int]) -> None:
-    rows, columns = plots._grid(count, *shape)
+    rows, columns = sheets._grid(count, *shape)
     assert (rows - 1) * columns < count <= rows * columns
     assert rows == 1 or shape[0] != shape[1] or count % columns != 1 or count < 6  # an image alone in the last row
 
@@ -84,23 +85,23 @@ def layer(support: str, *dims: int, values: tuple[float, ...] = ()) -> ArtifactL
 
 
 def test_images_are_layers_with_two_axes_and_flat_squares() -> None:
-    assert plots.image_dims(layer("finite", 2, 3)) == (2, 3)
-    assert plots.image_dims(layer("one_hot", 20, 5)) == (20, 5)
-    assert plots.image_dims(layer("real", 64)) == (8, 8)
+    assert sheets.image_dims(layer("finite", 2, 3)) == (2, 3)
+    assert sheets.image_dims(layer("one_hot", 20, 5)) == (20, 5)
+    assert sheets.image_dims(layer("real", 64)) == (8, 8)
     for other in (layer("finite", 49), layer("finite", 65), layer("one_hot", 64), layer("finite", 4, 4, 4)):
-        assert plots.image_dims(other) is None
+        assert sheets.image_dims(other) is None
 
 
 def test_black_and_white_are_the_ends_of_the_support() -> None:
-    assert plots.grey_limits(layer("finite", 64, values=(-1.0, 1.0))) == (-1, 1)
-    assert plots.grey_limits(layer("finite", 64, values=(0.0, 1.0))) == (0, 1)
-    assert plots.grey_limits(layer("one_hot", 8, 8)) == (0, 1)
-    assert plots.grey_limits(layer("real", 64)) is None
+    assert sheets.grey_limits(layer("finite", 64, values=(-1.0, 1.0))) == (-1, 1)
+    assert sheets.grey_limits(layer("finite", 64, values=(0.0, 1.0))) == (0, 1)
+    assert sheets.grey_limits(layer("one_hot", 8, 8)) == (0, 1)
+    assert sheets.grey_limits(layer("real", 64)) is None
 
 
 def test_mosaic_holds_images_in_order() -> None:
     images = np.arange(5)[:, None, None] * np.ones((1, 2, 3))
-    mosaic = plots._mosaic(images, (2, 3))
+    mosaic = sheets._mosaic(images, (2, 3))
     values = mosaic[~np.isnan(mosaic)]
     assert sorted(set(values)) == [0, 1, 2, 3, 4]
     assert len(values) == 5 * 6
@@ -111,9 +112,9 @@ def test_mosaic_holds_images_in_order() -> None:
 def test_filters_are_the_largest_columns_on_a_symmetric_scale(tmp_path: Path) -> None:
     w = np.random.default_rng(2).normal(size=(9, 130)) * 0.01
     w[:, 77] = np.linspace(-1, 1, 9)
-    plots.filter_sheet(w, (3, 3), tmp_path / "f.png", "filters")
+    sheets.filter_sheet(w, (3, 3), tmp_path / "f.png", "filters")
     picture = pixels(tmp_path / "f.png")
-    scale = 900 // max(plots._mosaic(np.zeros((100, 3, 3)), (10, 10)).shape)
+    scale = 900 // max(sheets._mosaic(np.zeros((100, 3, 3)), (10, 10)).shape)
     square = [
         picture[52 + scale * (1 + r) + scale // 2, 18 + scale * (1 + c) + scale // 2] for r, c in ((0, 0), (2, 2))
     ]
@@ -123,16 +124,16 @@ def test_filters_are_the_largest_columns_on_a_symmetric_scale(tmp_path: Path) ->
 
 
 def test_filters_stand_in_the_rows_and_columns_of_their_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[plots.Array, tuple[int, int]]] = []
-    mosaic = plots._mosaic
+    shown: list[tuple[sheets.Array, tuple[int, int]]] = []
+    mosaic = sheets._mosaic
 
-    def noted(images: plots.Array, grid: tuple[int, int]) -> plots.Array:
+    def noted(images: sheets.Array, grid: tuple[int, int]) -> sheets.Array:
         shown.append((images, grid))
         return mosaic(images, grid)
 
-    monkeypatch.setattr(plots, "_mosaic", noted)
+    monkeypatch.setattr(sheets, "_mosaic", noted)
     w = np.random.default_rng(3).normal(size=(20, 2, 3))
-    plots.filter_sheet(w.reshape(20, 6), (4, 5), tmp_path / "f.png", "filters", (2, 3))
+    sheets.filter_sheet(w.reshape(20, 6), (4, 5), tmp_path / "f.png", "filters", (2, 3))
     images, grid = shown[-1]
     assert grid == (2, 3)
     for row, column in np.ndindex(grid):
@@ -140,7 +141,7 @@ def test_filters_stand_in_the_rows_and_columns_of_their_layer(tmp_path: Path, mo
 
 
 def test_a_weight_of_zeros_has_a_sheet(tmp_path: Path) -> None:
-    plots.filter_sheet(np.zeros((4, 3)), (2, 2), tmp_path / "zero.png", "nothing learned")
+    sheets.filter_sheet(np.zeros((4, 3)), (2, 2), tmp_path / "zero.png", "nothing learned")
     assert (tmp_path / "zero.png").stat().st_size > 1000
 
 
@@ -189,7 +190,7 @@ def test_a_weight_that_is_frozen_for_a_phase_is_drawn_in_the_others() -> None:
 
 
 def drawn(family: dict[str, plots._Series]) -> Axes:
-    axes = plots._figure(3, 2).add_subplot()
+    axes = sheets.figure_of(3, 2).add_subplot()
     plots._draw_family(axes, family)
     return axes
 
@@ -216,7 +217,7 @@ def test_names_of_short_phases_do_not_run_into_each_other() -> None:
 
 def test_only_a_wide_positive_family_has_a_logarithmic_axis() -> None:
     families, _ = plots._families(METRICS)
-    axes = {name: plots._figure(3, 2).add_subplot() for name in families}
+    axes = {name: sheets.figure_of(3, 2).add_subplot() for name in families}
     for name, family in families.items():
         plots._draw_family(axes[name], family)
     assert {name: a.get_yscale() for name, a in axes.items()} == {"rate": "linear", "score": "log", "active": "linear"}
@@ -231,7 +232,7 @@ def test_curves_of_any_length(tmp_path: Path, count: int, suffix: str) -> None:
 
 
 def test_importing_the_module_loads_no_matplotlib() -> None:
-    code = "import sys, pgmdsl.runtime.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, pgmdsl.runtime.plots, pgmdsl.runtime.sheets; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -257,13 +258,13 @@ train { fit { epochs = 2, batch = 4 } }
 def titles_of(run: pgmdsl.Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The titles of the sheets of a run, by file, and the pictures drawn into the folder."""
     titles: dict[str, str] = {}
-    sheet = plots._sheet
+    sheet = sheets._sheet
 
-    def noted(images: plots.Array, grid: tuple[int, int], title: str, bar: int) -> object:
+    def noted(images: sheets.Array, grid: tuple[int, int], title: str, bar: int) -> object:
         titles[f"{len(titles)}"] = title
         return sheet(images, grid, title, bar)
 
-    monkeypatch.setattr(plots, "_sheet", noted)
+    monkeypatch.setattr(sheets, "_sheet", noted)
     paths = run.draw_pictures(folder)
     drawn = [path.name for path in paths.values() if path.name != "curves.png"]
     assert all(path.exists() for path in paths.values())
@@ -296,7 +297,7 @@ def test_every_layer_that_is_an_image_has_its_sheet(tmp_path: Path, monkeypatch:
 def test_one_layer_has_one_sheet_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "model M\nvisible v : gaussian[8, 2]\nhidden h : binary[3]\nv -- h : W\ntrain { fit { epochs = 1 } }\n"
     titles = []
-    monkeypatch.setattr(plots, "sample_sheet", lambda *given: titles.append(given[3:]))
+    monkeypatch.setattr(pictures, "sample_sheet", lambda *given: titles.append(given[3:]))
     with plain_python():
         run = pgmdsl.train(pgmdsl.compile_text(text), {"v": np.zeros((8, 8, 2))}, out=tmp_path / "run")
         files = run.draw_samples_sheet(run.sample(5, 2, burn=1), tmp_path / "s.png")

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import oracle
 import pytest
 from compiled import random_machine
+from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime import sampling
 from pgmdsl.runtime.estimators.exact import exact_statistics
+from pgmdsl.runtime.known import Known, known_of, open_any
 from pgmdsl.runtime.machine import Machine
-from pgmdsl.runtime.sampling import draw_samples, infer, reconstruct, to_states, to_statistics
+from pgmdsl.runtime.sampling import to_states
+
+Array = NDArray[Any]
+
+
+def known(machine: Machine, given: dict[str, Any], **lengths: Any) -> Known:
+    return known_of(machine, open_any(machine.artifact, given, Path()), lengths)
+
+
+def draw_samples(machine: Machine, *, clamp: dict[str, Any] | None = None, **options: Any) -> dict[str, Array]:
+    return sampling.draw_samples(known(machine, clamp or {}), **options)
+
+
+def infer(machine: Machine, given: dict[str, Any], sweeps: int = 50) -> dict[str, Array]:
+    return sampling.infer(known(machine, given), sweeps)
+
+
+def reconstruct(machine: Machine, given: dict[str, Any], seed: int) -> sampling.Reconstruction:
+    return sampling.reconstruct(known(machine, given), seed=seed)
+
+
+def to_statistics(machine: Machine, given: dict[str, Any]) -> dict[str, Array]:
+    return known(machine, given).s
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +124,7 @@ def test_states_and_statistics_are_inverse(compiled: tuple[RandomModel, Machine]
     [
         ({"w": np.zeros((1, 2))}, "no layer w"),
         ({"v": np.zeros((1, 3))}, "v"),
-        ({"v": np.full((1, 2), np.nan)}, "v"),
+        ({"v": np.full((1, 2), np.inf)}, "v"),
         ({"g": np.zeros((1, 3))}, "g"),
         ({"y": np.array([[0, 3]])}, "y"),
         ({"v": np.zeros((2, 2)), "g": np.ones((3, 3))}, "same number of cases: v has 2, g has 3"),

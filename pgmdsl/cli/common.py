@@ -19,6 +19,17 @@ DATA = click.option(
     "--data", "data", multiple=True, metavar="LAYER=PATH", help="Take a layer's data from this file (.npz:key too)."
 )
 
+MASK = click.option(
+    "--mask", "masks", multiple=True, metavar="LAYER=PATH", help="0 where a value of the layer is missing; so is NaN."
+)
+LENGTH = click.option(
+    "--length",
+    "lengths",
+    multiple=True,
+    metavar="LAYER=N|PATH",
+    help="Length of documents not (all) observed.",
+)
+
 
 def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
     """`NAME=VALUE` texts as a dict. Raises Error naming the option for anything else."""
@@ -40,6 +51,21 @@ def parse_sizes(values: tuple[str, ...]) -> dict[str, int]:
         except ValueError:
             raise Error(f"--set {name}={text}: a size is a whole number, for example --set {name}=64") from None
     return sizes
+
+
+def parse_lengths(values: tuple[str, ...]) -> dict[str, Any]:
+    """`--length words=100` options: a whole number, or a file with one a case."""
+    return {name: _length(name, text) for name, text in parse_pairs(values, "--length").items()}
+
+
+def _length(name: str, text: str) -> Any:
+    if text.isdecimal():
+        return int(text)
+    from pgmdsl.runtime.readers import read_array
+
+    if not Path(text.partition(":")[0]).exists():
+        raise Error(f"--length {name}={text}: give a whole number, or an existing file with one number a case")
+    return read_array(text, Path.cwd(), f"lengths of the documents of {name}")
 
 
 def echo_json(value: Any) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pgmdsl.run import Run
 
 
+MOST = 50  # cases of the figures at the end, where log Z is annealed for each
+
+
 @click.command("train")
 @FILE
 @SIZES
@@ -47,7 +50,7 @@ def train_command(
 
     Ctrl-C saves a checkpoint; `pgmc resume RUN` goes on from it, bit for bit.
     """
-    from pgmdsl.run import compile_for_data, load_run, start_run
+    from pgmdsl.opening import compile_for_data, load_run, start_run
 
     given = parse_pairs(data, "--data")
     model = compile_for_data(file, parse_sizes(sizes), given, dtype)
@@ -72,7 +75,7 @@ def train_command(
 @JSON
 def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
     """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
-    from pgmdsl.run import resume_run
+    from pgmdsl.opening import resume_run
     from pgmdsl.runtime.rundir import read_info
 
     if read_info(run).finished:
@@ -93,13 +96,20 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
     from pgmdsl.cli.show import print_figures
 
     pictures = run.draw_pictures(progress=not as_json)
-    evaluation = None if no_eval else run.evaluation(progress=True)
+    evaluation, refused = None, None
+    if not no_eval:
+        try:
+            evaluation = run.evaluation(most=MOST, progress=True)
+        except Error as problem:  # the run is there, and may be looked at
+            refused = f"there are no figures: {problem}"
     if as_json:
         answer = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}
-        echo_json(answer | (evaluation.as_json() if evaluation else {}))
+        echo_json(answer | (evaluation.as_json() if evaluation else {}) | ({"warning": refused} if refused else {}))
         return
     if evaluation:
         print_figures(evaluation)
+    if refused:
+        click.echo(f"warning: {refused}", err=True)
     click.echo(f"run      {run.directory}")
     for name, path in pictures.items():
         click.echo(f"{name:<8} {path}")

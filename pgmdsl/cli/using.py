@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from pgmdsl.cli.common import DATA, JSON, SEED, echo_json, parse_pairs, writing
+from pgmdsl.cli.common import DATA, JSON, LENGTH, MASK, SEED, echo_json, parse_lengths, parse_pairs, writing
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 METHODS = ["auto", "exact", "ais", "reverse_ais"]
-SWEEPS = click.option("--sweeps", default=50, show_default=True, help="Mean-field sweeps, where these are needed.")
+SWEEPS = click.option(
+    "--sweeps", type=click.IntRange(1), default=50, show_default=True, help="Mean-field sweeps, where these are needed."
+)
+SHOWN = 20  # cases of a table
 
 
-def _output(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def output_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`-o`, a file of arrays with this name in the run's directory unless another is given."""
     text = f"A .npz file, one array a layer.  [default: RUN/{default}]"
-    return click.option("-o", "--output", type=click.Path(path_type=Path), help=text)
+    return click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help=text)
 
 
 @click.command("sample")
@@ -32,7 +36,8 @@ def _output(default: str) -> Callable[[Callable[..., None]], Callable[..., None]
 @click.option("--burn", default=1000, show_default=True, help="Gibbs sweeps before the first state is kept.")
 @click.option("--thin", default=10, show_default=True, help="Gibbs sweeps between two that are kept.")
 @click.option("--clamp", multiple=True, metavar="LAYER=VALUE", help="Hold a layer at this state, label or file.")
-@_output("samples.npz")
+@LENGTH
+@output_option("samples.npz")
 @SEED
 @JSON
 def sample_command(
@@ -42,21 +47,28 @@ def sample_command(
     burn: int,
     thin: int,
     clamp: tuple[str, ...],
+    lengths: tuple[str, ...],
     output: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Draw samples of every layer by block Gibbs, with layers clamped if wished.
 
-    --clamp y=3 holds a softmax layer in state 3; --clamp v=cases.npy gives one case, or one for each chain.
+    --clamp y=3 holds a softmax layer in state 3; --clamp v=cases.npy gives one case, or one for each chain, of which
+    what is NaN is drawn.
     """
-    from pgmdsl.run import load_run
+    from pgmdsl.cli.show import note_lengths
+    from pgmdsl.opening import load_run
 
     loaded = load_run(run)
     held = {name: _clamped(loaded, name, text) for name, text in parse_pairs(clamp, "--clamp").items()}
-    samples = loaded.sample(chains, draws, burn=burn, thin=thin, clamp=held, seed=seed, progress=not as_json)
+    stated = parse_lengths(lengths)
+    note_lengths(loaded, held, stated)
+    samples = loaded.sample(
+        chains, draws, burn=burn, thin=thin, clamp=held, lengths=stated, seed=seed, progress=not as_json
+    )
     path = output or run / "samples.npz"
-    _save(path, samples)
+    save_arrays(path, samples)
     sheets = loaded.draw_samples_sheet(samples, path.with_suffix(".png"))
     named = {"sheet" + sheet.stem.removeprefix(path.stem): sheet for sheet in sheets}
     _report({"samples": path} | named, samples, as_json)
@@ -65,58 +77,94 @@ def sample_command(
 @click.command("infer")
 @RUN
 @DATA
+@MASK
+@LENGTH
 @SWEEPS
-@_output("inferred.npz")
+@output_option("inferred.npz")
 @JSON
-def infer_command(run: Path, data: tuple[str, ...], sweeps: int, output: Path | None, as_json: bool) -> None:
-    """Write the posterior means of the hidden layers for data: exact where they factorise, else by mean field.
+def infer_command(
+    run: Path,
+    data: tuple[str, ...],
+    masks: tuple[str, ...],
+    lengths: tuple[str, ...],
+    sweeps: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the posterior means of all that data leaves out: exact where it is independent, else by mean field.
 
-    Without --data the run's test cases are used.
+    Any layers may be given, hidden ones too, and values of them may be missing (NaN, or 0 in a --mask): at random, it
+    is assumed. Without --data the run's test cases are used.
     """
-    from pgmdsl.run import load_run
+    from pgmdsl.cli.show import note_lengths
+    from pgmdsl.opening import load_run
 
-    loaded = load_run(run)
-    means = loaded.infer(loaded.cases(parse_pairs(data, "--data")), sweeps)
+    loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
+    if given is not None:
+        note_lengths(loaded, given, stated)
+    means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated)
     path = output or run / "inferred.npz"
-    _save(path, means)
+    save_arrays(path, means)
     _report({"means": path}, means, as_json)
 
 
 @click.command("reconstruct")
 @RUN
 @DATA
+@MASK
+@LENGTH
 @SWEEPS
-@_output("reconstructed.npz")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N most probable states of each case.")
+@click.option("--names", multiple=True, metavar="LAYER=FILE", help="Their names, one a line: a vocabulary.")
+@output_option("reconstructed.npz")
 @SEED
 @JSON
 def reconstruct_command(
-    run: Path, data: tuple[str, ...], sweeps: int, output: Path | None, seed: int, as_json: bool
+    run: Path,
+    data: tuple[str, ...],
+    masks: tuple[str, ...],
+    lengths: tuple[str, ...],
+    sweeps: int,
+    top: int | None,
+    names: tuple[str, ...],
+    output: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
-    """Write the means of the visible layers after one pass through the hidden ones.
+    """Write the means of the observed layers after one pass through the others.
 
-    Without --data the run's test cases are used.
+    Without other layers each unit is given the rest. --names words=vocab.txt prints the words that each document's
+    reconstruction makes most probable. Without --data the run's test cases are used.
     """
-    import numpy as np
+    from pgmdsl.opening import load_run
 
-    from pgmdsl.run import load_run
-
-    loaded = load_run(run)
-    cases = loaded.cases(parse_pairs(data, "--data"))
-    means = loaded.reconstruct(cases, sweeps, seed).means
+    loaded, vocabulary = load_run(run), _names(names)
+    given, hidden, stated = parse_pairs(data, "--data") or None, parse_pairs(masks, "--mask"), parse_lengths(lengths)
+    found = loaded.reconstruct(given, sweeps, seed, masks=hidden, lengths=stated)
     path = output or run / "reconstructed.npz"
-    _save(path, means)
-    errors = {name: float(np.mean((np.asarray(cases[name]).reshape(x.shape) - x) ** 2)) for name, x in means.items()}
+    save_arrays(path, found.means)
+    errors = found.errors
+    loaded.model._arrays.known_layers(vocabulary)
+    ranked = list(vocabulary) or (_rankable(loaded, found.means) if top else [])
+    tables = {n: found.top(n, vocabulary.get(n), top or 10) for n in ranked}
     if as_json:
-        echo_json({"means": str(path), "mean_squared_error": errors})
+        echo_json({"means": str(path), "mean_squared_error": errors} | ({"top": tables} if tables else {}))
         return
+    for name, table in tables.items():
+        for case, words in enumerate(table[:SHOWN]):
+            click.echo(f"{name} {case:<6} " + ", ".join(f"{word} {share:.3f}" for word, share in words))
+        if len(table) > SHOWN:
+            click.echo(f"{name}: the first {SHOWN} of {len(table)} cases; --json prints all")
     for name, error in errors.items():
-        click.echo(f"{name:<8} mean squared error {error:.5f} a unit, over {len(means[name])} cases")
+        click.echo(f"{name:<8} mean squared error {error:.5f} a unit, over {len(found.means[name])} cases")
     click.echo(f"means    {path}")
 
 
 @click.command("eval")
 @RUN
 @DATA
+@MASK
+@LENGTH
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Of log Z.")
 @click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
 @click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
@@ -125,6 +173,8 @@ def reconstruct_command(
 def eval_command(
     run: Path,
     data: tuple[str, ...],
+    masks: tuple[str, ...],
+    lengths: tuple[str, ...],
     method: Literal["auto", "exact", "ais", "reverse_ais"],
     chains: int,
     temperatures: int,
@@ -133,15 +183,20 @@ def eval_command(
 ) -> None:
     """Log-likelihood figures of a run on its test cases (or --data), each with its error bars.
 
-    log Z is exact where enumeration is cheap, else by annealed importance sampling; the log-probability of a case
-    is exact where the free energy closes, else the variational bound.
+    log Z is exact where enumeration is cheap, else by annealed importance sampling, once for each length of documents
+    and each state of given layers; the log-probability of a case is exact where the sum over all that is latent or
+    missing is affordable, else the variational bound.
     """
-    from pgmdsl.cli.show import print_figures
-    from pgmdsl.run import load_run
+    from pgmdsl.cli.show import note_lengths, print_figures
+    from pgmdsl.opening import load_run
 
-    loaded = load_run(run)
+    loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
+    if given is not None:
+        note_lengths(loaded, given, stated)
     evaluation = loaded.evaluation(
-        parse_pairs(data, "--data") or None,
+        given,
+        masks=parse_pairs(masks, "--mask"),
+        lengths=stated,
         method=method,
         chains=chains,
         temperatures=temperatures,
@@ -158,8 +213,8 @@ def eval_command(
 @RUN
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: RUN]")
 def plot_command(run: Path, output: Path | None) -> None:
-    """Draw a run's filters, samples and training curves."""
-    from pgmdsl.run import load_run
+    """Draw a run's filters, couplings, samples and training curves."""
+    from pgmdsl.opening import load_run
 
     for name, path in load_run(run).draw_pictures(output, progress=True).items():
         click.echo(f"{name:<8} {path}")
@@ -169,12 +224,10 @@ def _clamped(run: Run, name: str, text: str) -> Any:
     """A clamped state: a label of a softmax layer, or a file of cases."""
     import numpy as np
 
-    from pgmdsl.runtime.readers import read_array
-
     (name,) = run.model._arrays.known_layers([name])
     layer = run.model.artifact.layers[name]
     if not text.lstrip("-").isdigit():
-        return read_array(text, Path.cwd(), f"the clamped state of {name}")
+        return text
     if layer.support != "one_hot":
         raise Error(
             f"--clamp {name}={text}: a number is the state of a softmax layer; give {name} a file, {name}=cases.npy"
@@ -184,15 +237,42 @@ def _clamped(run: Run, name: str, text: str) -> Any:
     return np.full((1, layer.size // layer.states), int(text))
 
 
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+def _names(options: tuple[str, ...]) -> dict[str, list[str]]:
+    """By layer, the lines of its file of names."""
+    out = {}
+    for name, file in parse_pairs(options, "--names").items():
+        try:
+            out[name] = Path(file).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as problem:
+            why = getattr(problem, "strerror", None) or "it is not text in UTF-8"
+            raise Error(f"--names {name}={file}: {why}; give a text file with one name a line") from None
+        while out[name] and not out[name][-1].strip():
+            out[name].pop()
+        out[name] = [line.strip() for line in out[name]]
+    return out
 
-    import numpy as np
 
+def _rankable(run: Run, means: Mapping[str, Any]) -> list[str]:
+    """Those of these layers that are documents, or one softmax site."""
+    layers = run.model.artifact.layers
+    return [n for n in means if layers[n].support in ("counts", "one_hot") and len(layers[n].dims) == 1]
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed .npz file, whole or not at all."""
     from pgmdsl.runtime.tensors import write_atomic
 
+    content = packed(arrays)
+    writing(path, lambda: write_atomic(path, content))
+
+
+def packed(arrays: Mapping[str, Any]) -> bytes:
+    """The content of a compressed .npz file."""
+    import numpy as np
+
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    writing(path, lambda: write_atomic(path, buffer.getvalue()))
+    np.savez_compressed(buffer, **dict(arrays))
+    return buffer.getvalue()
 
 
 def _report(paths: Mapping[str, Path], arrays: Mapping[str, Any], as_json: bool) -> None:

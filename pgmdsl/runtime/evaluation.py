@@ -118,6 +118,12 @@ def is_enumerable(machine: Machine) -> bool:
         return False
 
 
+def anneals_each(machine: Machine, clamped: Mapping[str, Array], lengths: Mapping[str, Array]) -> bool:
+    """Whether log Z differs between cases (see `log_partition_of_cases`) and is not cheap to compute exactly."""
+    different, _ = distinct(gather(machine, clamped, lengths=lengths))
+    return different.cases > 1 and not _is_cheap(different)
+
+
 def _is_cheap(evidence: Evidence) -> bool:
     cost = cost_of_sums(evidence)
     return cost is not None and cost.evaluations <= CHEAP

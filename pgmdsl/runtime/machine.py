@@ -92,6 +92,13 @@ class Machine:
             lengths=self.lengths,
         )
 
+    def with_lengths(self, lengths: Mapping[str, float]) -> Machine:
+        """The same machine with these lengths of documents, where a state does not hold them."""
+        every = {**self.lengths, **lengths}
+        return Machine(
+            self.artifact, self.kernels, self.parameters, self.layers, self.scale, colours=self.colours, lengths=every
+        )
+
     def refresh(self) -> None:
         """Compute the own fields from the biases again, after these or own parameters have changed."""
         for name in self.layers:

@@ -1,24 +1,25 @@
-"""Samples, inferences and reconstructions as arrays of states: what users give and get.
+"""Samples, inferences and reconstructions as arrays of states: what users get, (cases, *dims) by layer.
 
-Arrays are of states, (cases, *dims) by layer; softmax layers one-hot, or on the way in labels too.
+What they give is a `Known`: states of any layers, with values missing or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.runtime.columns import check_column
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.kernels import one_blas_thread
+from pgmdsl.runtime.known import Known, require_something
 from pgmdsl.runtime.machine import Machine, State
 from pgmdsl.runtime.random import stream_key
 
 Array = NDArray[Any]
+Progress = Callable[[int, int], None]
 
 CASES = 4096  # inferred at a time
 SWEEPS = 20  # of sampling, from one word of progress to the next
@@ -26,41 +27,42 @@ SWEEPS = 20  # of sampling, from one word of progress to the next
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """Visible layers after one pass through the hidden ones, (cases, *dims) by layer.
+    """Observed layers after one pass through all that is latent, (cases, *dims) by layer.
 
-    `means`: the mean of each layer given the hidden layers' posterior means; `samples`: drawn given hidden states
-    drawn from the posterior, or from its mean-field approximation.
+    `means`: the mean of each unit given all others, latent ones at their posterior means; of documents these are
+    expected counts. `samples`: drawn given states of the latent units drawn from their posterior. `errors`: the mean
+    squared difference of the means from what was observed.
     """
 
     means: Mapping[str, Array]
     samples: Mapping[str, Array]
+    errors: Mapping[str, float]
 
+    def top(self, layer: str, names: list[str] | None = None, count: int = 10) -> list[list[tuple[str, float]]]:
+        """The most probable states of each case's sites: of a document the words (Salakhutdinov 2015, Table 1).
 
-def to_statistics(machine: Machine, states: Mapping[str, Any]) -> State:
-    """States of some layers, checked, as statistics (cases, size).
+        Args:
+            layer: A count layer, or a softmax layer of one site.
+            names: Of its states, such as a vocabulary; their numbers when None.
+            count: How many.
 
-    Args:
-        machine: The model with its parameters.
-        states: By layer (cases, *dims), or (cases, size); labels of softmax sites too.
+        Returns:
+            By case, (name, probability), the most probable first.
 
-    Raises:
-        Error: A layer that the model does not have, a wrong shape, different numbers of cases, or a value outside
-            the support.
-    """
-    out: State = {}
-    for name, values in states.items():
-        if name not in machine.artifact.layers:
-            near = suggest(name, list(machine.artifact.layers))
-            raise Error(f"{machine.artifact.name} has no layer {name}" + (f": {near}" if near else ""))
-        column = check_column(machine.artifact.layers[name], np.asarray(values), f"the states given for {name}")
-        x = np.empty((column.rows, column.layer.size), machine.dtype)
-        column.states(np.arange(column.rows), x, machine.kernels.draw_bits, 0)
-        out[name] = np.ascontiguousarray(machine.kernels.statistic[name](machine.p, x), dtype=machine.dtype)
-    counts = {name: len(s) for name, s in out.items()}
-    if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{n} has {c}" for n, c in counts.items())
-        raise Error(f"the layers' states must have the same number of cases: {shown}")
-    return out
+        Raises:
+            Error: another layer, or as many names as it has states are not given.
+        """
+        if layer not in self.means or self.means[layer].ndim != 2:
+            raise Error(f"{layer} is no observed layer with one set of states: its reconstruction has no ranking")
+        means = np.asarray(self.means[layer], np.float64)
+        states = means.shape[1]
+        if names is not None and len(names) != states:
+            raise Error(f"{layer} has {states} states, and {len(names)} names are given: give one a state, in order")
+        total = means.sum(axis=1, keepdims=True)
+        shares = np.divide(means, total, out=np.zeros_like(means), where=total > 0)
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
+        words = names or [str(k) for k in range(states)]
+        return [[(words[k], float(row[k])) for k in best] for row, best in zip(shares, order, strict=True)]
 
 
 def to_states(machine: Machine, s: Mapping[str, Array]) -> dict[str, Array]:
@@ -72,28 +74,23 @@ def to_states(machine: Machine, s: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def draw_samples(
-    machine: Machine,
+    known: Known,
     *,
     chains: int = 100,
     draws: int = 1,
     burn: int = 1000,
     thin: int = 10,
-    clamp: Mapping[str, Any] | None = None,
-    starts: Mapping[str, Any] | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """States of all layers from chains of block Gibbs sweeps.
+    """States of all layers from chains of block Gibbs sweeps, which leave alone what is known.
 
     Args:
-        machine: The model with its parameters.
+        known: One case, for all chains, or one for each chain.
         chains: Independent chains.
         draws: States kept of each chain.
         burn: Sweeps before the first one kept.
         thin: Sweeps from one to the next.
-        clamp: States of layers that stay as they are: one case, for all chains, or one for each chain.
-        starts: Statistics (chains, size) that chains start from, of some layers; the others start from their own
-            fields alone.
         seed: Of all draws.
         progress: Called with (sweeps done, sweeps) now and then.
 
@@ -101,28 +98,22 @@ def draw_samples(
         (chains, draws, *dims) by layer.
 
     Raises:
-        Error: States that do not fit the model, or no chains or draws.
+        Error: no chains or draws, or another number of cases than of chains.
     """
     for what, number, least in (("chains", chains, 1), ("draws", draws, 1), ("burn", burn, 0), ("thin", thin, 1)):
         if number < least:
             raise Error(f"sampling needs {what} of {least} or more, not {number}")
-    held = _clamped(machine, clamp or {}, chains)
-    s, fields = machine.new_state(chains), machine.new_state(chains)
+    known, machine = known.spread(chains), known.machine
     layers = machine.artifact.layers
     out = {n: np.empty((chains, draws, *layers[n].dims), machine.dtype) for n in machine.layers}
     with one_blas_thread():
-        for name in machine.layers:
-            start = held.get(name, (starts or {}).get(name))
-            if start is None:
-                machine.sample(name, fields[name], stream_key(seed, "start", name), s[name])
-            else:
-                s[name][:] = start
+        s, fields = known.start(seed), machine.new_state(chains)
         done, sweeps = 0, burn + (draws - 1) * thin
         for draw in range(draws):
             target = burn + draw * thin
             while done < target:
                 some = min(SWEEPS, target - done)
-                machine.gibbs(s, fields, some, seed, ("sample", done), held)
+                machine.gibbs(s, fields, some, seed, ("sample", done), known.clamped, held=known.held)
                 done += some
                 if progress is not None:
                     progress(done, sweeps)
@@ -131,88 +122,96 @@ def draw_samples(
     return out
 
 
-def _clamped(machine: Machine, clamp: Mapping[str, Any], chains: int) -> State:
-    held = to_statistics(machine, clamp)
-    for name, s in held.items():
-        if len(s) not in (1, chains):
-            raise Error(f"{name} is clamped to {len(s)} cases, and there are {chains} chains: give 1 or {chains}")
-    return {n: np.ascontiguousarray(np.broadcast_to(s, (chains, s.shape[1]))) for n, s in held.items()}
-
-
-def infer(machine: Machine, observed: Mapping[str, Any], sweeps: int = 50) -> dict[str, Array]:
-    """Posterior means of the layers that are not observed: exact where these share no edge, else by mean field.
+def infer(known: Known, sweeps: int = 50) -> dict[str, Array]:
+    """Posterior means of the layers of which something is latent: exact where it is independent, else by mean field.
 
     Args:
-        machine: The model with its parameters.
-        observed: States (cases, *dims) by layer.
+        known: What is observed.
         sweeps: Of mean field.
 
     Returns:
-        Means of the states, (cases, *dims) by layer.
+        Means of the states, (cases, *dims) by layer; observed values are as they were.
     """
-    given = _observed(machine, observed)
+    require_something(known, known.s)
+    if not known.latent:
+        raise Error(f"every layer of {known.machine.artifact.name} is observed: there is nothing to infer")
     parts = []
     with one_blas_thread():
-        for chunk in _chunks(given):
-            s, _ = _infer(machine, chunk, sweeps)
-            parts.append(to_states(machine, {n: x for n, x in s.items() if n not in given}))
-    return _joined(parts)
+        for part in chunks(known):
+            s, _ = _inferred(part, sweeps)
+            parts.append(to_states(known.machine, {n: s[n] for n in known.latent}))
+    return joined(parts)
 
 
-def reconstruct(machine: Machine, observed: Mapping[str, Any], sweeps: int = 50, seed: int = 0) -> Reconstruction:
-    """The observed layers after one pass to the other layers and back.
+def reconstruct(known: Known, sweeps: int = 50, seed: int = 0) -> Reconstruction:
+    """The observed layers after one pass to all that is latent and back.
 
-    Where observed layers share an edge, each is given the others as they were observed.
+    Each unit is given all others: those of observed layers, its own among them where it has lateral edges, as they were
+    observed, or filled in where they are missing.
 
     Args:
-        machine: The model with its parameters.
-        observed: States (cases, *dims) by layer.
-        sweeps: Of mean field, where the other layers are not independent.
+        known: What is observed.
+        sweeps: Of mean field, and of Gibbs sampling, where what is latent is not independent.
         seed: Of the draws.
     """
-    given = _observed(machine, observed)
+    require_something(known, known.s)
+    machine = known.machine
+    seen = [n for n in known.s if n not in machine.given]
     means, samples = [], []
     with one_blas_thread():
-        for number, chunk in enumerate(_chunks(given)):
-            s, fields = _infer(machine, chunk, sweeps)
+        for number, part in enumerate(chunks(known)):
+            s, _ = _inferred(part, sweeps)
+            drawn = _drawn(part, s, sweeps, seed, number)
             mean, sample = {}, {}
-            drawn = dict(s)
-            for name in machine.layers:
-                if name not in given:
-                    drawn[name] = np.empty_like(s[name])
-                    key = stream_key(seed, "reconstruct", number, name)
-                    machine.sample(name, fields[name], key, drawn[name])
-            for name in given:
-                mean[name], sample[name] = np.empty_like(s[name]), np.empty_like(s[name])
-                machine.mean(name, machine.coupling(name, s, len(s[name])), mean[name])
+            for name in seen:
+                mean[name], sample[name] = np.empty_like(s[name]), drawn[name].copy()
+                machine.mean(name, machine.coupling(name, s, part.cases), mean[name], s=s)
                 key = stream_key(seed, "reconstruct", number, name)
-                machine.sample(name, machine.coupling(name, drawn, len(s[name])), key, sample[name])
+                machine.sample(name, machine.coupling(name, drawn, part.cases), key, sample[name], s=drawn)
             means.append(to_states(machine, mean))
             samples.append(to_states(machine, sample))
-    return Reconstruction(_joined(means), _joined(samples))
+    mean = joined(means)
+    observed = to_states(machine, {n: known.s[n] for n in seen})
+    errors = {n: _error(mean[n], observed[n], known.held.get(n)) for n in seen}
+    return Reconstruction(mean, joined(samples), errors)
 
 
-def _observed(machine: Machine, observed: Mapping[str, Any]) -> State:
-    given = to_statistics(machine, observed)
-    if not given:
-        raise Error(f"nothing is observed: give states of a layer of {machine.artifact.name}")
-    return given
+def _error(means: Array, observed: Array, held: Array | None) -> float:
+    """Mean squared difference of what is observed; NaN if nothing is."""
+    square = np.square(means.astype(np.float64) - observed).reshape(len(means), -1)
+    seen = square.reshape(-1) if held is None else square[held]
+    return float(seen.mean()) if seen.size else float("nan")
 
 
-def _chunks(given: State) -> list[State]:
-    cases = len(next(iter(given.values())))
-    return [{n: s[i : i + CASES] for n, s in given.items()} for i in range(0, cases, CASES)]
+def chunks(known: Known, size: int = CASES) -> Iterator[Known]:
+    """The cases, so many at a time."""
+    for start in range(0, known.cases, size):
+        yield known.take(slice(start, start + size))
 
 
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+def joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    """Arrays of some cases after one another, by layer."""
     return {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
 
 
-def _infer(machine: Machine, given: State, sweeps: int) -> tuple[State, State]:
-    """Statistics of all layers, the latent ones by their means, and the coupling fields of those means."""
-    cases = len(next(iter(given.values())))
-    s, fields = machine.new_state(cases), machine.new_state(cases)
-    for name, x in given.items():
-        s[name][:] = x
-    machine.infer(s, fields, frozenset(given), sweeps)
+def _inferred(known: Known, sweeps: int) -> tuple[State, State]:
+    """Statistics of all layers, latent ones by their means, and the coupling fields of those means."""
+    s, fields = known.empty(), known.machine.new_state(known.cases)
+    known.machine.infer(s, fields, known.clamped, sweeps, held=known.held)
     return s, fields
+
+
+def _drawn(known: Known, means: State, sweeps: int, seed: int, number: int) -> State:
+    """A state of all layers with what is latent drawn from its posterior: at once, or by Gibbs sweeps."""
+    machine, words = known.machine, ("reconstruct", number)
+    s = {n: x.copy() for n, x in means.items()}
+    if not known.exact:
+        s = known.start(seed, *words)
+        machine.gibbs(s, machine.new_state(known.cases), sweeps, seed, words, known.clamped, held=known.held)
+        return s
+    for name in known.latent:
+        key = stream_key(seed, *words, name)
+        machine.sample(
+            name, machine.coupling(name, means, known.cases), key, s[name], s=means, held=known.held.get(name)
+        )
+    return s

@@ -120,7 +120,7 @@ class Path:
         self.own = self.own_at(0)
         self.s, self.fields = machine.new_state(len(rows), free), machine.new_state(len(rows), free)
         for name in free:
-            self.s[name][:] = _any_state(machine.artifact.layers[name])
+            self.s[name][:] = any_state(machine.artifact.layers[name])
         pairs = all(len(e.layers) == 2 for e in machine.edges)
         near = [n for n in free if machine.neighbours(n) & self.known.keys()]
         self._sent = {n: machine.coupling(n, self.known, len(rows)) for n in near if pairs}
@@ -187,7 +187,7 @@ def _dot(s: Array, field: Array) -> Doubles:
     return np.asarray(np.einsum("ci,ci->c", s, field, dtype=np.float64))
 
 
-def _any_state(layer: ArtifactLayer) -> Array:
+def any_state(layer: ArtifactLayer) -> Array:
     """Some state of a layer's units, (size,), from which units that share an edge can be drawn in turn."""
     s = np.full(layer.size, layer.values[0] if layer.support == "finite" else 0.0)
     if layer.support == "one_hot":

@@ -62,16 +62,6 @@ def own_factor(artifact: Any, bias: str, parameters: dict[str, Any]) -> Any:
     return 1 / parameters[layer.sigma] if layer.sigma else np.ones(layer.dims)
 
 
-def pace(artifact: Any, layers: tuple[str, ...], data: dict[str, Any], parameters: dict[str, Any]) -> float:
-    """What steps are divided by: of layers that vary more than a standardised unit, the variance of the statistic."""
-    out = 1.0
-    for name in layers:
-        layer = artifact.layers[name]
-        if name in data and layer.support == "real":
-            out *= max(1.0, float(np.mean(data[name].var(axis=0) / np.square(parameters[layer.sigma]))))
-    return out
-
-
 def one_step(text: str, settings: str, data: dict[str, Any], tmp_path: Path, **kwargs: Any) -> tuple[Any, Any, Any]:
     """Artifact, parameters before and after one step on all of the data."""
     artifact = with_train(text, f"fit {{ updates = 1, batch = 1000, {settings} }}")
@@ -85,14 +75,14 @@ def test_exact_step_without_centring_is_the_gradient(model: str, tmp_path: Path)
     data = random_data(artifact_of(MODELS[model]), 7)
     artifact, before, after = one_step(MODELS[model], f"rate = 0.1, centering = off, {EXACT}", data, tmp_path)
     for name, g in mean_gradient(artifact, before, data).items():
-        scale = 1 / pace(artifact, artifact.parameters[name].layers, data, before)
+        scale = 1.0
         if artifact.parameters[name].kind == "bias":  # biases move in units of their own field
-            scale = scale / own_factor(artifact, name, before) ** 2
+            scale = 1 / own_factor(artifact, name, before) ** 2
         np.testing.assert_allclose(after[name] - before[name], 0.1 * scale * g, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def centred_direction(artifact: Any, before: dict[str, Any], data: dict[str, Any], offsets: dict[str, Any]) -> Any:
-    """J P J' g: J maps (W, centred own fields of biases) to the model's parameters, P divides by the layers' pace."""
+    """J J' g, where J maps (W, centred own fields of biases) to the model's parameters; built column by column."""
     names = [n for n, p in artifact.parameters.items() if p.kind != "unit"]
 
     def plain(centred: dict[str, Any]) -> Any:
@@ -114,16 +104,15 @@ def centred_direction(artifact: Any, before: dict[str, Any], data: dict[str, Any
         return np.concatenate([out[n].ravel() for n in names])
 
     zero = {n: np.zeros(artifact.parameters[n].shape) for n in names}
-    columns, paces = [], []
+    columns = []
     for name in names:
         for i in np.ndindex(*artifact.parameters[name].shape):
             zero[name][i] = 1
             columns.append(plain(zero))
             zero[name][i] = 0
-            paces.append(pace(artifact, artifact.parameters[name].layers, data, before))
     jacobian = np.array(columns).T
     g = mean_gradient(artifact, before, data)
-    step = jacobian @ (jacobian.T @ np.concatenate([g[n].ravel() for n in names]) / np.array(paces))
+    step = jacobian @ (jacobian.T @ np.concatenate([g[n].ravel() for n in names]))
     sizes = np.cumsum([zero[n].size for n in names])[:-1]
     return {n: x.reshape(zero[n].shape) for n, x in zip(names, np.split(step, sizes), strict=True)}
 

@@ -1,9 +1,11 @@
 """What the steps of each parameter are divided by, so that one rate suits all units and all scales of data.
 
-A step of gradient ascent is stable while rate times the curvature is below 2, and the curvature of the log-likelihood
-is the variance of what the parameter multiplies. Binary, spin and softmax sites and standardised Gaussian units vary by
-at most 1; the steps of a layer whose sites vary more are divided by their variance. Biases are further divided by what
-scales their field (1/sigma, lengths), own parameters by their Fisher information. In standardised coordinates,
+Gradient ascent is stable while rate times the curvature is below 2, and the curvature of the log-likelihood in a hidden
+unit's weights is its variance times that of the data along their strongest direction, the largest eigenvalue of the
+covariance of a layer's statistic. For binary data it is rarely above 10 (5 for MNIST), and rates are what they are
+elsewhere; steps of layers of unbounded units, documents and many trials, where it may be anything, are divided by a
+tenth of it. So are steps of biases by a tenth of the mean square of the lengths that multiply them; and by the square
+of what scales their field (1/sigma), and own parameters by their Fisher information. In standardised coordinates,
 (s - mu) / tau, steps are divided by the variance of each unit instead.
 """
 
@@ -17,9 +19,12 @@ from numpy.typing import NDArray
 
 from pgmdsl.runtime.centring import Coordinates
 from pgmdsl.runtime.machine import Held, Machine, State
+from pgmdsl.runtime.random import stream_key, uniforms
 from pgmdsl.runtime.statistics import Statistics
 
 Array = NDArray[Any]
+LARGE = 10.0  # the largest eigenvalue of a covariance at which a layer's steps are what the rate says
+ITERATIONS = 30
 LEAST_VARIANCE = 0.01  # of a unit in standardised coordinates, relative to its layer's mean
 
 
@@ -28,8 +33,9 @@ class Pace:
 
     Attributes:
         standardise: whether coordinates are standardised.
-        variance: by layer, of each unit's statistic, (size,): measured where it can be more than 1, else 0.
-        exposure: by layer, the mean square of what its bias is multiplied by, (1,).
+        variance: by layer, of each unit's statistic, (size,): its share of the variance along the strongest direction,
+            where that can be large, else 0; or all of its variance in standardised coordinates.
+        exposure: by layer, (1,): the mean square of the lengths its bias is multiplied by, over `LARGE`, at least 1.
         information: by own parameter, its Fisher information in the coordinate it moves in (see `Statistics.measure`).
     """
 
@@ -51,7 +57,7 @@ class Pace:
     # --- measured -----------------------------------------------------------------------------------------
 
     def is_measured(self, name: str) -> bool:
-        """Whether the variance of an observed layer has to be measured, as its sites may vary by more than 1."""
+        """Whether the variance of an observed layer has to be measured: its units can have large statistics."""
         layer = self.machine.artifact.layers[name]
         bounded = layer.support == "one_hot" or (layer.support == "finite" and np.ptp(layer.values) <= 2)
         return self.standardise or not bounded
@@ -67,11 +73,14 @@ class Pace:
             centre = (weight * x).sum(axis=0) / mass
             if self.machine.artifact.layers[name].support == "counts":
                 centre = x.sum(axis=1, keepdims=True) * (centre / max(centre.sum(), 1.0))
-            self.variance[name][:] = (weight * np.square(x - centre)).sum(axis=0) / mass
+            square = principal(np.sqrt(weight) * (x - centre))
+            if self.standardise:
+                square = (weight * np.square(x - centre)).sum(axis=0) / mass
+            self.variance[name][:] = square
         for name in self.machine.layers:
             counted = [s[n].sum(axis=1) for n in self.machine.artifact.layers[name].counted if n in s]
             if counted:
-                self.exposure[name][:] = float(share @ np.square(np.asarray(sum(counted))))
+                self.exposure[name][:] = max(1.0, float(share @ np.square(np.asarray(sum(counted)))) / LARGE)
 
     def rescale(self, moved: Mapping[str, Array]) -> None:
         """The variances of statistics that have been multiplied by these factors."""
@@ -81,14 +90,13 @@ class Pace:
     # --- divisors -----------------------------------------------------------------------------------------
 
     def of_layer(self, name: str) -> Array:
-        """(1,): the variance of a site, summed over its states and averaged over sites, at least 1; or of each unit."""
+        """The divisor of a layer's steps, (1,); or of each unit's, (size,)."""
         variance = self.variance.get(name)
         if variance is None:
             return np.ones(1)  # a tied weight may name layers of another machine
         if self.standardise:
             return np.asarray(np.maximum(variance, max(LEAST_VARIANCE * variance.mean(), np.finfo(np.float32).tiny)))
-        layer = self.machine.artifact.layers[name]
-        return np.array([max(1.0, variance.sum() / (layer.size // layer.states))])
+        return np.array([max(1.0, variance.sum() / LARGE)])
 
     def of_weight(self, weight: str) -> Array:
         """Of the weight's shape, or broadcast to it."""
@@ -101,3 +109,18 @@ class Pace:
         """(size,): also over the squares of what scales its field, the mean over the layers that share it."""
         factor, layers = self.coordinates.factor, self.coordinates.biases[bias]
         return np.asarray(np.mean([np.square(factor[n]) * self.exposure[n] * self.of_layer(n) for n in layers], axis=0))
+
+
+def principal(x: Array) -> Array:
+    """The largest eigenvalue of x'x, from below, times the squares of its eigenvector's entries, (columns,).
+
+    By power iteration; the sum is the eigenvalue, the square of the largest singular value of x.
+    """
+    direction = uniforms(stream_key(0, "power iteration"), x.shape[1]).astype(x.dtype)
+    for _ in range(ITERATIONS):
+        length = np.linalg.norm(direction)
+        if length == 0:
+            break
+        direction = x.T @ (x @ (direction / length))
+    largest = max(float(np.linalg.norm(direction)), float(np.finfo(np.float64).tiny))
+    return np.asarray(np.square(direction, dtype=np.float64) / largest)

@@ -17,7 +17,7 @@ from pgmdsl.runtime.estimators.result import LogPartition
 from pgmdsl.runtime.estimators.scores import evaluate
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.fit import Job
-from pgmdsl.runtime.greedy import own_biases, passes_below, stage_machine
+from pgmdsl.runtime.greedy import own_parameters, passes_below, stage_machine
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.recipe import recipe_of
@@ -125,7 +125,7 @@ def test_persistent_chains_start_at_all_cases_alike(times: int, tmp_path: Path) 
     feed = Feed(open_data(artifact, {"v": EVERY}, base=tmp_path).train, machine, 0)
     job = Job("fit", (0, 0), machine, feed, None, recipe, Learner(machine, ("v",), recipe, ("W",), 0))
     job.start()
-    states, counts = np.unique(job.learner.chains["v"], axis=0, return_counts=True)
+    states, counts = np.unique(job.learner.negative.chains["v"], axis=0, return_counts=True)
     np.testing.assert_array_equal(states, EVERY)
     assert set(counts) == {times}
 
@@ -135,7 +135,7 @@ def test_greedy_stages_are_fed_draws_of_the_layers_below(words: Any, tmp_path: P
     artifact = with_train(DBM, "greedy { epochs = 1 }")
     kernels, parameters = kernels_of(artifact), random_parameters(artifact)
     first, second = artifact.greedy
-    biases = {s.upper: own_biases(artifact, parameters, s) for s in (first, second)}
+    biases = {s.upper: own_parameters(artifact, parameters, s, {}, {}) for s in (first, second)}
     machine = stage_machine(artifact, kernels, parameters, second, biases["h2"])
     v = np.tile([[1.0, 0.0, 1.0, 1.0]], (2000, 1))
     passes = passes_below(artifact, kernels, parameters, second, biases)

@@ -44,6 +44,8 @@ BARE = {
     "no-bias": "model N(D = 2, F = 3)\nvisible v : spin[2*D + 1] bias none\n"
     "hidden h : gaussian[F] bias none\nv -- h : W\n",
     "alone": "model A(D = 2)\nvisible v : binary[D]\nhidden h : softmax[D + 1] bias none\n",
+    "both": "model B(D = 2)\nvisible v : binary[D] bias b\nhidden h : binary[D] bias a\n"
+    "v -- v : L\nh -- h : L\nv -- h : W\n",
     "taken": "model T(i = 2, j = 3)\nvisible k : binary[i] bias l\nhidden m : binary[j] bias n\nk -- m : o\n",
 }
 

@@ -58,7 +58,7 @@ class Symbols:
             return tuple(own)
 
         letters = {layer.name: named(layer) for layer in model.layers.values()}
-        twice = {name for p in model.parameters.values() for name in p.layers if p.layers.count(name) > 1}
+        twice = {edge.layers[0] for edge in model.edges if edge.lateral}
         others = {layer.name: named(layer) for layer in model.layers.values() if layer.name in twice}
         shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
         shapes |= {name: layer.dims for name, layer in model.layers.items()}

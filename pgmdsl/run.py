@@ -334,6 +334,7 @@ class Run:
         temperatures: int = 10_000,
         seed: int = 0,
         most: int | None = None,
+        quick: bool = False,
         progress: bool = False,
     ) -> Evaluation:
         """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given.
@@ -346,13 +347,13 @@ class Run:
             chains: Of annealing.
             temperatures: Of annealing.
             seed: Of annealing.
-            most: Cases to take at most where log Z is annealed for each (of each length, or given state), drawn by the
-                run's seed.
+            most: Cases to take at most, drawn by the run's seed; `subset` then says so.
+            quick: Whether to take 50 cases and 1,000 temperatures at most where log Z is annealed for each case.
             progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
         name, opened = self._data(data, masks, lengths)
         how = Annealing(method, chains, temperatures, seed)
-        return evaluate_run(self, name, opened, lengths, how, most, progress)
+        return evaluate_run(self, name, opened, lengths, how, most, quick, progress)
 
     def evaluate(self, data: Mapping[str, Any] | None = None) -> list[Figure]:
         """The figures of `evaluation`: each with its error over cases and that of log Z."""

@@ -28,7 +28,7 @@ def print_figures(evaluation: Evaluation) -> None:
         unit = f" {f.unit}" if f.unit else ""
         click.echo(f"{f.name:<{width}} {f.value:10.3f}{unit}  {errors}  ({f.side}: {f.method})")
     if evaluation.subset:
-        click.echo(f"Of {evaluation.subset}, as log Z is annealed for each; `pgmc eval` takes all of them.")
+        click.echo(f"These are of {evaluation.subset}.")
     drawn = f" {evaluation.bits[0].upper()}{evaluation.bits[1:]}." if evaluation.bits else ""
     click.echo("Errors are two standard errors." + drawn)
     for warning in dict.fromkeys((evaluation.log_partition.warning, *(f.warning for f in figures))):

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from pgmdsl.run import Run
 
 
-MOST = 50  # cases of the figures at the end, where log Z is annealed for each
-
-
 @click.command("train")
 @FILE
 @SIZES
@@ -99,7 +96,7 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
     evaluation, refused = None, None
     if not no_eval:
         try:
-            evaluation = run.evaluation(most=MOST, progress=True)
+            evaluation = run.evaluation(quick=True, progress=True)
         except Error as problem:  # the run is there, and may be looked at
             refused = f"there are no figures: {problem}"
     if as_json:
@@ -108,6 +105,8 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
         return
     if evaluation:
         print_figures(evaluation)
+        if evaluation.subset:
+            click.echo(f"`pgmc eval {run.directory}` takes all cases, and more temperatures.")
     if refused:
         click.echo(f"warning: {refused}", err=True)
     click.echo(f"run      {run.directory}")

@@ -167,6 +167,7 @@ def reconstruct_command(
 @LENGTH
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Of log Z.")
 @click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
+@click.option("--cases", "most", type=click.IntRange(1), metavar="N", help="Take N cases at most, drawn by seed.")
 @click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
 @SEED
 @JSON
@@ -178,6 +179,7 @@ def eval_command(
     method: Literal["auto", "exact", "ais", "reverse_ais"],
     chains: int,
     temperatures: int,
+    most: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -201,6 +203,7 @@ def eval_command(
         chains=chains,
         temperatures=temperatures,
         seed=seed,
+        most=most,
         progress=not as_json,
     )
     if as_json:

@@ -164,7 +164,7 @@ def _draw_family(axes: Axes, family: _Family) -> None:
     values = np.array([v for series in family.values() for v in series.values])
     finite = values[np.isfinite(values)]
     if finite.size and finite.min() > 0 and finite.max() > _LOG_RANGE * finite.min():
-        axes.set_yscale("log")
+        _make_logarithmic(axes)
     elif finite.size and finite.min() == finite.max() >= 0:
         axes.set_ylim(0, 1.25 * finite.max() or 1)
     axes.tick_params(labelsize=8.5, colors=INK, length=3)
@@ -175,6 +175,15 @@ def _draw_family(axes: Axes, family: _Family) -> None:
     if set(family) != {"training"}:
         style: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": INK, "handlelength": 1.6}
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04), ncols=math.ceil(len(family) / 10), **style)
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """A logarithmic axis whose numbers are plain text, for which no fonts of mathematics are looked up."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
 
 
 def _marked(values: Sequence[float]) -> list[int]:

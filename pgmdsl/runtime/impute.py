@@ -53,6 +53,7 @@ class Imputation:
         fillings: By layer with missing values, how many.
         nothing: How many cases have no observed value in any layer that is modelled.
         cases: How many cases there are.
+        bits: The layers whose values are levels, of which bits were drawn.
         method: How it was done.
     """
 
@@ -62,6 +63,7 @@ class Imputation:
     fillings: dict[str, Filling]
     nothing: int
     cases: int
+    bits: tuple[str, ...]
     method: Method
 
     def lines(self) -> list[str]:
@@ -74,11 +76,13 @@ class Imputation:
         if self.nothing:
             have = "case has" if self.nothing == 1 else "cases have"
             out.append(f"{self.nothing} {have} no observed value: filled in from the model alone")
-        if not out:
+        if self.bits:
+            out.append(f"Conditioned on bits of {' and '.join(self.bits)} that were drawn once, by the run's seed.")
+        if not self.fillings:
             return [f"nothing is missing in the {self.cases} cases"]
         return [
             *out,
-            "Assumed: values are missing at random: whether one is may depend on observed ones, not on it.",
+            "Assumed: missing at random, so that whether a value is missing may depend on observed ones, not on itself.",
         ]
 
 
@@ -231,7 +235,7 @@ def _imputation(
             fillings[name] = Filling(values, absent.size // each, cases, wholly)
 
     def filled(name: str, states: Array) -> Array:
-        out: Array = np.where(missing[name], _in_units(data.columns.get(name), layers[name], states), given[name])
+        out: Array = np.where(missing[name], _in_units(data.columns.get(name), states), given[name])
         return out.reshape(*out.shape[:-1], *layers[name].dims)
 
     nothing = int(np.logical_and.reduce([m.all(axis=1) for m in missing.values()]).sum())
@@ -243,6 +247,7 @@ def _imputation(
         fillings=fillings,
         nothing=nothing,
         cases=known.cases,
+        bits=tuple(n for n, column in data.columns.items() if column.bits not in (None, "threshold")),
         method=method,
     )
 
@@ -258,11 +263,8 @@ def _as_given(data: Data, layer: ArtifactLayer, known: Known) -> Array:
     return values if values.dtype.kind == "f" else values.astype(np.result_type(values.dtype, dtype))
 
 
-def _in_units(column: Column | None, layer: ArtifactLayer, states: Array) -> Array:
-    """States in the units of a layer's stored values: levels where it has `bits`, and over its scale."""
+def _in_units(column: Column | None, states: Array) -> Array:
+    """States in the units of a layer's stored values."""
     if column is None or column.labels:
         return states
-    if column.bits is not None:
-        low, high = layer.values
-        states = (states - low) / (high - low)
     return states if column.scale == 1 else (states / column.scale).astype(states.dtype)

@@ -231,6 +231,16 @@ def test_the_gradient_with_missing_entries_sums_them_out(model: str) -> None:
         np.testing.assert_allclose(statistics_of(learner)[name], gradient, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.parametrize("negative", ["cd(1)", "gibbs(1)", "pcd(1, chains = 6)", "tempering(1, chains = 6)"])
+def test_an_enumerated_positive_phase_goes_with_drawn_states_of_documents(negative: str) -> None:
+    """Lengths are not modelled, so that no gradient is left of them, however long the chains' documents are."""
+    learner = learner_of(MODELS["documents"], f"centering = off, positive = exact, negative = {negative}")
+    if learner.negative.start_states:
+        learner.negative.start_states["words"][:] = [3, 2, 2]
+    take_step(learner, random_data(learner.machine.artifact, 4), 0.0)
+    assert abs(learner.statistics.delta["words"].sum()) < 1e-12
+
+
 # --- centred coordinates ----------------------------------------------------------------------------------
 
 

@@ -90,7 +90,7 @@ class Statistics:
             _add(self.slope[parameter], np.asarray(factor * total), first)
         if first:
             self.measure(shown.s, shown.share)
-        self._note_lengths(shown, factor, first)
+        self._note_lengths(shown.s, shown.share, factor, first)
         return means
 
     def add_products(self, s: State, share: Array, weighted: bool, factor: float, *, first: bool) -> None:
@@ -123,6 +123,7 @@ class Statistics:
             _add(out, factor * exact.products[weight_name], first)
         for parameter, out in self.slope.items():
             _add(out, factor * exact.slopes[parameter], first)
+        self._note_lengths(every, share, factor, first)
         if first and self.own:
             self.measure({n: np.ascontiguousarray(x, self.machine.dtype) for n, x in every.items()}, share)
         return {n: (share @ x).astype(self.machine.dtype) for n, x in every.items()}
@@ -149,14 +150,14 @@ class Statistics:
 
     # --- documents of different lengths -------------------------------------------------------------------
 
-    def _note_lengths(self, shown: Shown, factor: float, first: bool) -> None:
+    def _note_lengths(self, s: State, share: Array, factor: float, first: bool) -> None:
         """Keep the difference between the phases of the mean products of lengths that the statistics scale with."""
         if not self.documents:
             return
-        length = {n: shown.s[n].sum(axis=1, dtype=np.float64) for n in self.documents}
+        length = {n: s[n].sum(axis=1, dtype=np.float64) for n in self.documents}
         wanted = {(n,) for n in self.documents} | {self._counted(e.layers) for e in self.machine.edges}
         for names in wanted - {()}:
-            mean = float(shown.share @ reduce(np.multiply, [length[n] for n in names]))
+            mean = float(share @ reduce(np.multiply, [length[n] for n in names]))
             self._lengths[names] = factor * mean + (0.0 if first else self._lengths[names])
             if first:
                 self._lengths[("", *names)] = abs(mean)  # its size, by which a difference is judged

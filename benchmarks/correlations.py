@@ -18,7 +18,7 @@ from baselines import connected
 
 import pgmdsl
 
-CHAINS, BURN = 4_000, 300
+CHAINS, BURN = 10_000, 300
 
 
 def main() -> None:

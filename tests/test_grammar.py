@@ -359,9 +359,9 @@ N = 10_000
     ids=lambda text: text[:8],
 )
 def test_ten_thousand_deep_is_a_diagnostic(deep: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert problems(f'check "t": b == {deep}\nhidden h : binary(3)') == ["E008 1", "E010 2"]
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("braces", ["{" * N, "fit {" * N, "fit {\n" * N + "}\n" * N])

@@ -199,10 +199,10 @@ def test_no_explanation_is_left_over() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_every_example_passes(path: Path) -> None:
     model, _ = checked_model(Source(path.name, path.read_text(encoding="utf-8")), {})
-    start = time.perf_counter()
+    start = time.process_time()
     for one in verify_checks(model, derive_model(model)):
         assert one.status == ("refuted" if one.expected_refuted else "proved"), (one.title, one.detail)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 # --- verdicts ---
@@ -366,7 +366,7 @@ def test_a_large_model_with_literal_sizes() -> None:
 def test_work_is_bounded() -> None:
     """A formula that would expand into millions of terms is not proved, and does not hang."""
     huge = "*".join(f"(b[{i}] + {k} + a[j])" for k, i in enumerate(["i"] * 60))
-    start = time.perf_counter()
+    start = time.process_time()
     one = verdict(RBM, f"p(h[j] = 1 | v) == sum({huge} for i)")
     assert one.status == "refuted"
     for function in ("sigmoid(", "(1 + ", "-(", "sum(b[i] for i) - (", "exp("):
@@ -377,7 +377,7 @@ def test_work_is_bounded() -> None:
     dummies = "*".join(f"W[i{k},j{k}]*W[i{(k + 1) % 7},j{k}]" for k in range(7))
     names = ", ".join(f"i{k}, j{k}" for k in range(7))
     assert verdict(RBM, f"d(energy, a[j]) == -h[j] + 0*sum({dummies} for {names})").status == "proved"
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_the_same_file_has_the_same_verdicts() -> None:

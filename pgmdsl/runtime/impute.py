@@ -82,7 +82,8 @@ class Imputation:
             return [f"nothing is missing in the {self.cases} cases"]
         return [
             *out,
-            "Assumed: missing at random, so that whether a value is missing may depend on observed ones, not on itself.",
+            "Assumed: missing at random, so that whether a value is missing may depend on observed ones, not on "
+            "itself.",
         ]
 
 

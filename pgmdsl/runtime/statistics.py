@@ -54,7 +54,7 @@ class Statistics:
         delta: by layer, of the own field (size,).
         slope: by trained own parameter (size,).
         own: for each trained own parameter, its layers with the name that the unit type has for it.
-        information: by trained own parameter (size,), about how much a case of the first phase says of it: see `measure`.
+        information: by trained own parameter (size,), how much a case of the first phase says of it: see `measure`.
         documents: the machine's count layers.
     """
 
@@ -131,9 +131,10 @@ class Statistics:
     def measure(self, s: State, share: Array) -> None:
         """Take the Fisher information of own parameters, of positive ones in their logarithm, from states or means.
 
-        Of a standard deviation it is 2 + the variance of the field: with x = b + sigma (f + e), and the mean field taken
-        up by the bias, d log p(x | rest) / d log sigma is e^2 - 1 + e (f - mean f). Of other parameters, the slope's
-        variance over the cases is added to what is taken for that of a unit given all others: 2 if positive, else 1.
+        Of a standard deviation it is 2 + the variance of the field: with x = b + sigma (f + e), and the mean field
+        taken up by the bias, d log p(x | rest) / d log sigma is e^2 - 1 + e (f - mean f). Of other parameters, the
+        slope's variance over the cases is added to what is taken for that of a unit given all others: 2 if positive,
+        else 1.
         """
         for parameter, uses in self.own.items():
             positive = self.machine.artifact.parameters[parameter].positive

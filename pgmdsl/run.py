@@ -49,6 +49,12 @@ class Samples(dict[str, Array]):
         return xarray.Dataset({n: (["chain", "draw", *axes[n]], x) for n, x in self.items()})
 
 
+class Means(dict[str, Array]):
+    """Posterior means by layer; `exact` says whether they are, or by mean field."""
+
+    exact: bool = False
+
+
 class Gauged(dict[str, Array]):
     """Parameters by name; `left` says, a sentence each, what could not be brought into the gauge."""
 
@@ -131,7 +137,7 @@ class Run:
             seed: Of all draws.
             progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
-        known, _ = self._known(clamp or {}, None, lengths, option="clamp")
+        known, _ = self._known(clamp or {}, None, lengths, option="clamp", cases=chains)
         with progress_bar("sampling", progress) as tick:
             drawn = draw_samples(known, chains=chains, draws=draws, burn=burn, thin=thin, seed=seed, progress=tick)
         return Samples(drawn)
@@ -143,7 +149,7 @@ class Run:
         *,
         masks: Mapping[str, Any] | None = None,
         lengths: Lengths | None = None,
-    ) -> dict[str, Array]:
+    ) -> Means:
         """Posterior means of what `data` leaves out, (cases, *dims): exact where independent, else by mean field.
 
         Args:
@@ -152,7 +158,10 @@ class Run:
             masks: Of the values, 0 where one is missing.
             lengths: Of documents that are not observed.
         """
-        return infer(self._known(data, masks, lengths)[0], sweeps)
+        known, _ = self._known(data, masks, lengths)
+        means = Means(infer(known, sweeps))
+        means.exact = known.exact
+        return means
 
     def reconstruct(
         self,
@@ -236,11 +245,12 @@ class Run:
         masks: Mapping[str, Any] | None,
         lengths: Lengths | None,
         option: str = "data",
+        cases: int | None = None,
     ) -> tuple[Known, Data]:
         """What is known of some cases, and the values that say so: the held-out cases where nothing is given."""
         artifact = self.model.artifact
         whole = wrapped(artifact, given or {}, masks, lengths)
-        data = self._held_out()[1] if given is None else open_any(artifact, whole, self.model.base)
+        data = self._held_out()[1] if given is None else open_any(artifact, whole, self.model.base, cases)
         return known_of(self.machine, data, lengths, seed=self.seed, option=option), data
 
     # --- data and figures ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pgmdsl
 from pgmdsl.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
@@ -31,10 +32,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("text", [text for _, text in blocks("transcript")])
+@pytest.fixture
+def digits_run(folder: Path) -> Path:
+    """A run like that of `pgmc train examples/dbm.ebm`, but short, and the README's images with missing values."""
+    path = folder / "examples" / "dbm.ebm"
+    path.write_text(re.sub(r"epochs( *)= \d+", r"epochs\1= 2", path.read_text()))
+    run = pgmdsl.train(pgmdsl.compile(path), out=folder / "runs" / "dbm")
+    ((_, text),) = blocks("missing")
+    exec(compile(text, "README.md", "exec"), {})
+    return run.directory
+
+
+@pytest.mark.parametrize(("run", "text"), blocks("transcript"))
 def test_transcript(
-    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    run: str,
+    text: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if run:
+        assert folder / run == request.getfixturevalue("digits_run")
+        capfd.readouterr()
     command, _, expected = text.partition("\n")
     assert command.startswith("$ pgmc ")
     monkeypatch.setattr(sys, "argv", command.removeprefix("$ ").split())

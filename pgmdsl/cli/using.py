@@ -105,7 +105,7 @@ def infer_command(
     means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated)
     path = output or run / "inferred.npz"
     save_arrays(path, means)
-    _report({"means": path}, means, as_json)
+    _report({"means": path, "how": "exact" if means.exact else f"mean field, {sweeps} sweeps"}, means, as_json)
 
 
 @click.command("reconstruct")
@@ -278,7 +278,7 @@ def packed(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _report(paths: Mapping[str, Path], arrays: Mapping[str, Any], as_json: bool) -> None:
+def _report(paths: Mapping[str, Path | str], arrays: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         shapes = {name: list(x.shape) for name, x in arrays.items()}
         echo_json({name: str(path) for name, path in paths.items()} | {"shapes": shapes})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.columns import Column
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.estimators.annealing import any_state
 from pgmdsl.runtime.evaluation import held_in, statistics_of
@@ -143,8 +144,10 @@ def _placed(values: Any) -> Any:
     return absolute(values) if isinstance(values, str | Path) else values
 
 
-def open_any(artifact: Artifact, given: Mapping[str, Any], base: Path) -> Data:
+def open_any(artifact: Artifact, given: Mapping[str, Any], base: Path, cases: int | None = None) -> Data:
     """The values of any layers, checked; `given` as for `open_data`, but hidden layers may be among them.
+
+    With `cases`, one case of a layer stands for so many.
 
     Raises:
         Error: a layer that the model does not have, values that do not fit, or layers of different numbers of cases.
@@ -155,8 +158,17 @@ def open_any(artifact: Artifact, given: Mapping[str, Any], base: Path) -> Data:
             hint = suggest(name, list(artifact.layers)) or f"the layers are {', '.join(artifact.layers)}"
             raise Error(f"{artifact.name} has no layer {name}: {hint}")
     columns = {n: column_of(x, given[n], specs.get(n), base) for n, x in artifact.layers.items() if n in given}
+    if cases is not None and cases > 0:
+        columns = {n: _repeated(c, cases) if c.rows == 1 else c for n, c in columns.items()}
     _verify_same({n: column.rows for n, column in columns.items()})
     return Data(columns, np.arange(next((column.rows for column in columns.values()), 1)), None)
+
+
+def _repeated(column: Column, cases: int) -> Column:
+    first = np.zeros(cases, np.int64)
+    mask = None if column.mask is None else column.mask[first]
+    lengths = None if column.lengths is None else column.lengths[first]
+    return replace(column, values=column.values[first], mask=mask, lengths=lengths)
 
 
 def known_of(

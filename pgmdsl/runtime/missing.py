@@ -158,7 +158,8 @@ def document_lengths(
             how = "is not known" if partly.any() else "cannot be taken from other documents, as none is complete"
             raise Error(
                 f"{place}: row {row} (from 0) lacks counts, and the length of its document {how}; state it in the data "
-                f"block of {name}, length = 100 for all such documents, or length = a file with one number a case"
+                f"block of {name}, length = 100 for all such documents, or length = a file with one number a case; for "
+                f"a trained model by --length {name}=100, or lengths={{'{name}': 100}}"
             )
         assumed = max(1, round(float(seen.words[seen.complete].mean())))
         return np.where(lacking, float(assumed), seen.words), assumed

@@ -66,6 +66,8 @@ def disk_error(folder: Path, problem: OSError, size: int = 0, *, resumable: bool
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         lost = f": {_in_words(size)} could not be written" if size else ""
         return Error(f"{folder}: the disk is full{lost}. What was there before is intact; make room{then}")
+    if problem.errno == errno.ENOENT:
+        return Error(f"{folder}: there is no such folder to write to; make it, or choose another place with --output")
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Error(f"{folder}: nothing may be written here ({problem.strerror}); allow it{then}")
     return Error(f"{folder}: writing failed ({problem.strerror or problem}); what was there before is intact")

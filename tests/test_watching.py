@@ -248,3 +248,41 @@ def test_a_run_that_was_out_of_patience_does_not_train_on(tmp_path: Path, monkey
     assert len(run.metrics) == len(whole.metrics) == 3
     for name, value in whole.parameters.items():
         np.testing.assert_array_equal(run.parameters[name], value)
+
+
+# --- models that normalise only under a condition -----------------------------------------------------------
+
+
+NATURALS = """
+model Naturals
+given   x : binary[1]
+visible v : poisson[2] bias b
+hidden  h : relu[2]    bias a
+x -- v : B
+v -- v : L
+v -- h : W
+"""
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_weights_that_may_not_be_positive_end_at_0_where_the_data_asks_for_more(optimiser: str, tmp_path: Path) -> None:
+    """Counts that go together: with no weight above 0, likelihood is greatest where they are independent."""
+    rng = np.random.default_rng(0)
+    v = rng.poisson(rng.gamma(2, 1, (400, 1)) * [1, 1.5])
+    text = "model Pair\nvisible v : poisson[2] bias b\nv -- v : L"
+    artifact = with_train(text, f"fit {{ epochs = 60, batch = 50, rate = 0.02, optimiser = {optimiser} }}")
+    run = train(artifact, {"v": v.astype(float)}, out=tmp_path / "run")
+    assert (run.parameters["L"] == 0).all()
+    assert np.exp(run.parameters["b"]) == pytest.approx(v.mean(axis=0), rel=0.15)
+
+
+def test_no_step_takes_such_a_weight_above_0(tmp_path: Path) -> None:
+    artifact = with_train(NATURALS, "fit { epochs = 30, batch = 20, rate = 0.1, negative = cd(1) }")
+    data = {"v": np.random.default_rng(0).poisson(3, (60, 2)).astype(float), "x": np.ones((60, 1))}
+    largest: list[float] = []
+    run = train(artifact, data, out=tmp_path / "run", callback=lambda m: largest.append(m["margin"]))
+    assert artifact.nonpositive == {"L", "W"}
+    assert len(largest) == 30
+    assert min(largest) >= 0
+    assert (run.parameters["W"] <= 0).all()
+    assert (run.parameters["L"] <= 0).all()

@@ -129,3 +129,8 @@ class Artifact:
     phases: tuple[PhaseSpec, ...]
     kernels: str
     watched: tuple[Watched, ...] = ()
+
+    @property
+    def nonpositive(self) -> frozenset[str]:
+        """The weights that training keeps from going above 0, where the model would not normalise."""
+        return frozenset(e.weight for w in self.watched if w.condition == "nonpositive" for e in w.edges)

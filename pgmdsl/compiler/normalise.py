@@ -156,6 +156,7 @@ def _condition(watched: Watched, layers: Mapping[str, Layer]) -> tuple[str, str]
     avoid = "training watches it, and no log Z is reported where it fails; a layer of binary units needs no condition"
     if watched.condition == "nonpositive":
         entries = named if len(weights) == 1 else f"the sum of {named}"
+        avoid = "training keeps them from rising above 0; a layer of binary units needs no condition"
         return f"{edge}, so the model normalises only while no entry of {entries} is above 0", avoid
     definite = _definite(watched, members, named)
     if all(layer.unit.support != Real() for layer in members):

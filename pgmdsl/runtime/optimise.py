@@ -171,7 +171,8 @@ class Optimiser:
     def _fuses(self, weight: str, rates: Rates) -> bool:
         """Whether the fused kernel takes this weight's step: one pass over it instead of several."""
         plain = self.rule.ascent.kind == "sgd" and not self.pace.standardise and weight not in self._masks
-        limits = self._limit("l1", weight, rates) or min(self._limit("max_norm", weight, rates), rates.clip) < np.inf
+        limits = weight in self.machine.artifact.nonpositive or self._limit("l1", weight, rates)
+        limits = limits or min(self._limit("max_norm", weight, rates), rates.clip) < np.inf
         single = sum(e.weight == weight for e in self.machine.edges) == 1
         return plain and not limits and single and weight in self.coordinates.uses
 
@@ -218,6 +219,8 @@ class Optimiser:
         if np.isfinite(most):
             axis = incoming_axis(parameter.layers, tuple(self.machine.artifact.layers))
             new = limit_norms(new, axis, most, symmetric=parameter.symmetric)
+        if weight in self.machine.artifact.nonpositive:
+            new = np.minimum(new, 0)
         if parameter.symmetric:  # vectorised sums may differ in their last bits between an entry and its mirror image
             new = (new + new.T) / 2
         self.coordinates.add_shift(weight, new - w, self._shift)

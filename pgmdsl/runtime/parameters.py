@@ -41,7 +41,8 @@ def initial_parameters(
 ) -> Parameters:
     """Parameters as the model file says they start, arrays of their declared shapes.
 
-    Weights are N(0, sd^2), sd 0.01 unless stated, and 0 outside their masks; symmetric ones are so from the start.
+    Weights are N(0, sd^2), sd 0.01 unless stated, and 0 outside their masks; symmetric ones are so from the start, and
+    those that may not be above 0 are minus the sizes of what is drawn.
     Offsets mu are the data's means for visible layers and the means of units without input for hidden ones; a visible
     bias starts where its layer, with the others at their offsets, has the data's mean, and a hidden bias that starts at
     0 does so in centred coordinates: own = -sum W mu. Both are per word of the count layers that multiply them.
@@ -170,6 +171,8 @@ def _start(parameter: ArtifactParameter, artifact: Artifact, seed: int, base: Pa
                 size = artifact.layers[parameter.layers[0]].size
                 upper = np.triu(drawn.reshape(size, size), 1)
                 drawn = (upper + upper.T).reshape(parameter.shape)
+            if parameter.name in artifact.nonpositive:
+                drawn = -np.abs(drawn)
             start = drawn.astype(dtype)
         case "constant":
             start = np.full(parameter.shape, initial.value, dtype)

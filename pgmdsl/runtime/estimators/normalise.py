@@ -81,9 +81,10 @@ def _nonpositive(machine: Machine, watched: Watched, latent: tuple[str, ...]) ->
     if largest <= 0:
         return Normalisation("normalises", -largest, "")
     units = " and ".join(f"{n} ({machine.artifact.layers[n].unit})" for n in dict.fromkeys((first, second)))
+    joined = "share the edge" if first != second else "has the lateral edge"
     message = (
-        f"{machine.artifact.name}: Z is infinite: {units} share the edge {_weights(watched, latent)}, of which no "
-        f"weight may be above 0, but the largest is {largest:.3g}; use units of bounded support on one side"
+        f"{machine.artifact.name}: Z is infinite: {units} {joined} {_weights(watched, latent)}, of which no weight may "
+        f"be above 0, but the largest is {largest:.3g}; give it no such weights, or use units of bounded support"
     )
     return Normalisation("diverges", -largest, message)
 

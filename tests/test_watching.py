@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from pgmdsl.runtime import train as training
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.monitor import largest_singular_value, pseudolikelihood
+from pgmdsl.runtime.tensors import read_tensors
 
 WATCHED = f"{RBM}\ndata v {{ valid = 0.5 }}"
 
@@ -286,3 +288,21 @@ def test_no_step_takes_such_a_weight_above_0(tmp_path: Path) -> None:
     assert min(largest) >= 0
     assert (run.parameters["W"] <= 0).all()
     assert (run.parameters["L"] <= 0).all()
+
+
+def test_a_run_that_diverges_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
+    """Given what goes on, a coupling of Gaussian units grows beyond 1; the epochs before are not lost."""
+    artifact = with_train(
+        "model Joined\nvisible v : gaussian[2] bias b\nhidden h : gaussian[1] bias a\nv -- h : W",
+        "fit { epochs = 200, batch = 20, rate = 0.01 }",
+    )
+    v = np.random.default_rng(0).normal(size=(40, 1)) * [[6.0, 6.0]]
+    with pytest.raises(Error, match="Z is infinite") as raised:
+        train(artifact, {"v": v}, out=tmp_path / "run")
+    said = re.search(r"epoch (\d+): .*the run keeps the parameters of epoch (\d+)$", str(raised.value))
+    assert said
+    assert int(said[1]) == int(said[2]) + 1 > 5
+    kept = read_tensors(tmp_path / "run" / "parameters.safetensors", "parameters")[0]["W"]
+    assert 0.3 < np.linalg.svd(kept)[1][0] < 1
+    with pytest.raises(Error, match=re.escape(str(raised.value))):
+        resume(tmp_path / "run", artifact, {"v": v})

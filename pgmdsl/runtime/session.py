@@ -103,6 +103,7 @@ class Session:
         self.metrics: list[Metrics] = []
         self._said: dict[str, float] = {}  # what the present job has been warned of, and how bad it was
         self._restored: dict[str, Array] | None = None
+        self._sound: tuple[dict[str, Array], int, float | None, int] | None = None  # the job where it last normalised
         self._stop = False
         self._saved = time.monotonic()
 
@@ -146,6 +147,7 @@ class Session:
         else:
             job.start()
         self._said = {}
+        self._keep_sound(job)
         if job.learner.approximates_missing:
             self.display.note(
                 f"{job.name}: values are missing, and given the others they and the hidden units are not independent: "
@@ -211,6 +213,7 @@ class Session:
                 metrics |= self._score(job)
             self._record(metrics)
             self.display.update(job, metrics)
+        self._keep_sound(job)
         if time.monotonic() - self._saved >= EVERY:
             self.save(job)
 
@@ -221,10 +224,28 @@ class Session:
         found = normalisation(job.machine)
         place = f"{job.name}, epoch {job.epochs_begun}"
         if found.status == "diverges":
-            raise Error(f"{place}: {found.message}; the run keeps its last checkpoint")
+            self._go_back(job)
+            kept = f"the parameters of epoch {job.epoch}" if job.step else "the parameters it began this phase with"
+            raise Error(f"{place}: {found.message}; the run keeps {kept}")
         if found.status == "unknown":
             self._say(Sign("normalisation", 1.0, found.message), place)
         return {"margin": found.margin} if math.isfinite(found.margin) else {}
+
+    def _keep_sound(self, job: Job) -> None:
+        """Remember a job's state where the model may come not to normalise."""
+        if self.artifact.watched:
+            arrays = {n: a.copy() for n, a in self._arrays(job).items()}
+            self._sound = arrays, job.step, job.best_value, job.since_best
+
+    def _go_back(self, job: Job) -> None:
+        """Save the last state of a job in which the model was not seen to diverge."""
+        if self._sound is None:
+            return
+        arrays, step, best_value, since_best = self._sound
+        for name, array in self._arrays(None).items():
+            array[...] = arrays[name]
+        job.restore(arrays, step, best_value, since_best)
+        self.save(job)
 
     def _score(self, job: Job) -> Metrics:
         """The epoch's value by the metric of `stop`, noted by the job."""
@@ -276,13 +297,11 @@ class Session:
 
     def save(self, job: Job | None) -> None:
         """Replace the checkpoint by the present state, within a job or between two."""
-        arrays = {f"parameter/{n}": a for n, a in self.parameters.items()}
-        arrays |= {f"stage/{upper}/{n}": a for upper, own in self.own.items() for n, a in own.items()}
+        arrays = self._arrays(job)
         shown = {n: a.copy() for n, a in self.parameters.items()}
         if job is None:
             self.info = replace(self.info, started=False, step=0, epoch=0)
         else:
-            arrays |= job.arrays()
             self.info = replace(
                 self.info,
                 started=True,
@@ -297,6 +316,12 @@ class Session:
                 compose(self.artifact, shown, self.own, self._lengths)
         save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
         self._saved = time.monotonic()
+
+    def _arrays(self, job: Job | None) -> dict[str, Array]:
+        """All arrays of the present state, within a job or between two, by their names in a checkpoint."""
+        arrays = {f"parameter/{n}": a for n, a in self.parameters.items()}
+        arrays |= {f"stage/{upper}/{n}": a for upper, own in self.own.items() for n, a in own.items()}
+        return arrays | (job.arrays() if job else {})
 
     def restore(self, arrays: Mapping[str, Array], metrics: list[Metrics]) -> None:
         """Take what stages have for themselves and the metrics so far; the rest is for the job that was interrupted."""

@@ -201,7 +201,7 @@ def test_shapes_that_fit(tmp_path: Path) -> None:
         ("s", lambda a: a * 0, "and s is spin, with states -1, 1"),
         ("y", lambda a: a + 1, "row 2 (from 0) has the label 3, and y has states 0 to 2"),
         ("y", lambda a: a - 1, "has the label -1"),
-        ("y", lambda a: a + 0.5, "has the label 0.5"),
+        ("y", lambda a: a + 0.5, "a label is a whole number"),
         ("y", lambda a: np.ones((4, 3)), "not one-hot"),
         ("y", lambda a: np.full((4, 3), 1 / 3), "not one-hot"),
         ("y", lambda a: np.zeros((4, 5)), "takes (cases, 3) or (cases,) with labels"),

@@ -108,6 +108,11 @@ def _verify_labels(column: Column, chunk: Array, start: int, known: Known | None
     bad = _among(bad, known)
     if bad.any():
         where, value = first_bad(column, bad, chunk, start)
+        if value != np.floor(value):
+            raise Error(
+                f"{column.place}: {where} is {value:g}, and {column.layer.name} has states 0 to {states - 1}: a label "
+                "is a whole number; number the labels, or name a file of labels or of one-hot rows"
+            )
         missing = "; a missing label is NaN, or 0 in a mask" if value < 0 else ""
         raise Error(
             f"{column.place}: {where} has the label {value:g}, and {column.layer.name} has states 0 to {states - 1}; "

@@ -145,6 +145,43 @@ def test_a_weight_of_zeros_has_a_sheet(tmp_path: Path) -> None:
     assert (tmp_path / "zero.png").stat().st_size > 1000
 
 
+def test_missing_values_are_blue_before_and_filled_after(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    means, sample = rng.random((4, 6)), rng.integers(0, 2, (4, 6)).astype(float)
+    missing = rng.random((4, 6)) < 0.5
+    sample[~missing] = means[~missing]
+    path = tmp_path / "i.png"
+    sheets.imputation_sheet(means, means, sample, missing, (2, 3), path, "M: v", (0.0, 1.0))
+    scale = 900 // max(sheets._mosaic(np.zeros((4, 8, 3)), sheets._grid(4, 8, 3)).shape)
+    first = pixels(path)[52:, 18:][scale + scale // 2 :: scale, scale + scale // 2 :: scale][:8, :3]
+    grey, hidden = means[0].reshape(2, 3), missing[0].reshape(2, 3)
+    np.testing.assert_allclose(first[:2][hidden], np.broadcast_to(sheets._ABSENT, (hidden.sum(), 3)), atol=0.01)
+    np.testing.assert_allclose(first[:2][~hidden], np.repeat(grey[~hidden][:, None], 3, 1), atol=0.01)
+    np.testing.assert_allclose(first[3:5, :, 0], grey, atol=0.01)
+    np.testing.assert_allclose(first[6:8, :, 0], sample[0].reshape(2, 3), atol=0.01)
+    assert (first[[2, 5]] == 1).all()
+
+
+@pytest.mark.parametrize("least", [-1.0, 0.0])
+def test_a_matrix_is_white_at_zero(tmp_path: Path, least: float) -> None:
+    values = np.array([[0.0, 1.0], [least, 0.5]])
+    sheets.value_sheet(values, tmp_path / "m.png", "couplings")
+    scale = 900 // 4
+    picture = pixels(tmp_path / "m.png")[52:, 18:]
+    at = ((1, 1), (1, 2), (2, 1))
+    zero, top, low = (picture[r * scale + scale // 2, c * scale + scale // 2] for r, c in at)
+    assert zero.min() > 0.93
+    assert top[0] > top[2] + 0.2
+    assert low[2] > low[0] + 0.2 if least else low.min() > 0.93
+
+
+def test_lists_are_spelled_out() -> None:
+    record = {"phase": "fit", "epoch": 1, "own": {"sigma_v": [0.5, 1.0, 2.0]}, "exchange": [0.3, 0.6]}
+    families, _ = plots._families([record])
+    assert set(families["own"]) == {"least sigma_v", "median sigma_v", "largest sigma_v"}
+    assert families["exchange"]["2 and 3"].values[0] == 0.6
+
+
 def test_families_join_validation_and_mappings() -> None:
     families, phases = plots._families(METRICS)
     assert set(families) == {"rate", "score", "active"}
@@ -292,6 +329,39 @@ def test_every_layer_that_is_an_image_has_its_sheet(tmp_path: Path, monkeypatch:
         files = run.draw_samples_sheet(few, tmp_path / "s.png")
     assert [file.name for file in files] == ["s_x.png", "s_v.png"]
     assert plots._families(run.metrics)[0]["active"].keys() == {"h", "t"}
+
+
+GRID = """
+model Grid
+visible v : gaussian[3, 4](sigma = data)
+visible y : softmax[2, 3]
+hidden  h : binary[2]
+hidden  k : binary[3]
+v -- v : L(mask = local(radius = 1))
+y -- y : J
+v -- h : W
+v * h * k : T
+train { fit { epochs = 2, batch = 4, rate = 0.001, negative = cd(1) } }
+"""
+
+
+def test_couplings_standard_deviations_and_choices_of_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    data = {"v": rng.normal(0, [1, 2, 3, 4], (8, 3, 4)), "y": rng.integers(0, 3, (8, 2))}
+    with plain_python():
+        run = pgmdsl.train(pgmdsl.compile_text(GRID), data, out=tmp_path / "run")
+        few = run.sample(2, 1, burn=1)
+        monkeypatch.setattr(run, "sample", lambda *_, **__: few)
+        titles = titles_of(run, tmp_path, monkeypatch)
+    assert {name: title.partition("; ")[0] for name, title in titles.items()} == {
+        "samples_v.png": "Grid: means of v given sampled h and k and other units, 2 images",
+        "samples_y.png": "Grid: means of y given sampled other units, 2 images",
+        "couplings_L.png": "Grid: L, couplings of v",
+        "couplings_J.png": "Grid: J, couplings of y, norm of each block in zero-sum gauge",
+        "filters_W.png": "Grid: filters of W, one a unit of h, largest first",
+        "filters_T.png": "Grid: filters of T, one a choice of units of h and k, largest first",
+        "map_sigma_v.png": "Grid: sigma_v of each unit of v",
+    }
 
 
 def test_one_layer_has_one_sheet_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,9 @@ def _draw_family(axes: Axes, family: _Family) -> None:
     finite = values[np.isfinite(values)]
     if finite.size and finite.min() > 0 and finite.max() > _LOG_RANGE * finite.min():
         _make_logarithmic(axes)
-    elif finite.size and finite.min() == finite.max() >= 0:
+    else:  # values as they are: a mean activity of 0.5001 is not 0.0001 and an offset in small print
+        axes.ticklabel_format(axis="y", useOffset=False)
+    if finite.size and finite.min() == finite.max() >= 0:
         axes.set_ylim(0, 1.25 * finite.max() or 1)
     axes.tick_params(labelsize=8.5, colors=INK, length=3)
     axes.grid(axis="y", color="#d5dce3", linewidth=0.6)

@@ -99,7 +99,7 @@ def filter_sheet(
 
 
 def value_sheet(values: Array, path: Path, title: str) -> None:
-    """A matrix as one image with a colour bar: blue below 0, red above, white at 0; where none is below 0, from white.
+    """A matrix as one image with a colour bar: blue below 0, red above, white at 0; where none is below 0, reds alone.
 
     Args:
         values: (rows, columns).

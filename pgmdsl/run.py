@@ -149,6 +149,7 @@ class Run:
         *,
         masks: Mapping[str, Any] | None = None,
         lengths: Lengths | None = None,
+        progress: bool = False,
     ) -> Means:
         """Posterior means of what `data` leaves out, (cases, *dims): exact where independent, else by mean field.
 
@@ -157,9 +158,11 @@ class Run:
             sweeps: Of mean field.
             masks: Of the values, 0 where one is missing.
             lengths: Of documents that are not observed.
+            progress: Whether progress is shown on stderr, when it takes more than 2 s.
         """
         known, _ = self._known(data, masks, lengths)
-        means = Means(infer(known, sweeps))
+        with progress_bar("inference", progress) as tick:
+            means = Means(infer(known, sweeps, tick))
         means.exact = known.exact
         return means
 
@@ -171,12 +174,15 @@ class Run:
         *,
         masks: Mapping[str, Any] | None = None,
         lengths: Lengths | None = None,
+        progress: bool = False,
     ) -> Reconstruction:
         """Means and samples of the observed layers after one pass through all others; arguments as for `infer`.
 
         Without other layers each unit is given the others. `.top("words", vocabulary, 10)` ranks a document's words.
         """
-        return reconstruct(self._known(data, masks, lengths)[0], sweeps, seed)
+        known, _ = self._known(data, masks, lengths)
+        with progress_bar("reconstruction", progress) as tick:
+            return reconstruct(known, sweeps, seed, tick)
 
     def impute(
         self,

@@ -102,7 +102,7 @@ def infer_command(
     loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
     if given is not None:
         note_lengths(loaded, given, stated)
-    means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated)
+    means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated, progress=not as_json)
     path = output or run / "inferred.npz"
     save_arrays(path, means)
     _report({"means": path, "how": "exact" if means.exact else f"mean field, {sweeps} sweeps"}, means, as_json)
@@ -140,7 +140,7 @@ def reconstruct_command(
 
     loaded, vocabulary = load_run(run), _names(names)
     given, hidden, stated = parse_pairs(data, "--data") or None, parse_pairs(masks, "--mask"), parse_lengths(lengths)
-    found = loaded.reconstruct(given, sweeps, seed, masks=hidden, lengths=stated)
+    found = loaded.reconstruct(given, sweeps, seed, masks=hidden, lengths=stated, progress=not as_json)
     path = output or run / "reconstructed.npz"
     save_arrays(path, found.means)
     errors = found.errors

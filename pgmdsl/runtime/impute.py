@@ -22,11 +22,12 @@ from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.known import Known
 from pgmdsl.runtime.machine import Machine, State
 from pgmdsl.runtime.random import stream_key
-from pgmdsl.runtime.sampling import CASES, Progress, chunks, to_states
+from pgmdsl.runtime.sampling import Progress, chunks, to_states
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 Method = Literal["gibbs", "mean_field"]
+ROWS = 4096  # chains that run together
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def impute(
     means = {n: np.zeros(missing[n].shape) for n in names}
     draws = {n: np.zeros((samples, *missing[n].shape), machine.dtype) for n in names}
     if len(rows):
-        size = max(1, CASES // samples)
+        size = max(1, ROWS // samples)
         steps = _Steps(len(rows), burn + sweeps if method == "gibbs" else 1, progress)
         with one_blas_thread():
             for number, part in enumerate(chunks(known.take(rows), size)):

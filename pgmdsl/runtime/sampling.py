@@ -21,7 +21,7 @@ from pgmdsl.runtime.random import stream_key
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 
-CASES = 4096  # inferred at a time
+CASES = 1024  # inferred at a time
 SWEEPS = 20  # of sampling, from one word of progress to the next
 
 
@@ -122,12 +122,13 @@ def draw_samples(
     return out
 
 
-def infer(known: Known, sweeps: int = 50) -> dict[str, Array]:
+def infer(known: Known, sweeps: int = 50, progress: Progress | None = None) -> dict[str, Array]:
     """Posterior means of the layers of which something is latent: exact where it is independent, else by mean field.
 
     Args:
         known: What is observed.
         sweeps: Of mean field.
+        progress: Called with (cases done, cases) now and then.
 
     Returns:
         Means of the states, (cases, *dims) by layer; observed values are as they were.
@@ -140,10 +141,12 @@ def infer(known: Known, sweeps: int = 50) -> dict[str, Array]:
         for part in chunks(known):
             s, _ = _inferred(part, sweeps)
             parts.append(to_states(known.machine, {n: s[n] for n in known.latent}))
+            if progress is not None:
+                progress(min(len(parts) * CASES, known.cases), known.cases)
     return joined(parts)
 
 
-def reconstruct(known: Known, sweeps: int = 50, seed: int = 0) -> Reconstruction:
+def reconstruct(known: Known, sweeps: int = 50, seed: int = 0, progress: Progress | None = None) -> Reconstruction:
     """The observed layers after one pass to all that is latent and back.
 
     Each unit is given all others: those of observed layers, its own among them where it has lateral edges, as they were
@@ -153,6 +156,7 @@ def reconstruct(known: Known, sweeps: int = 50, seed: int = 0) -> Reconstruction
         known: What is observed.
         sweeps: Of mean field, and of Gibbs sampling, where what is latent is not independent.
         seed: Of the draws.
+        progress: Called with (cases done, cases) now and then.
     """
     require_something(known, known.s)
     machine = known.machine
@@ -170,6 +174,8 @@ def reconstruct(known: Known, sweeps: int = 50, seed: int = 0) -> Reconstruction
                 machine.sample(name, machine.coupling(name, drawn, part.cases), key, sample[name], s=drawn)
             means.append(to_states(machine, mean))
             samples.append(to_states(machine, sample))
+            if progress is not None:
+                progress(min(len(means) * CASES, known.cases), known.cases)
     mean = joined(means)
     observed = to_states(machine, {n: known.s[n] for n in seen})
     errors = {n: _error(mean[n], observed[n], known.held.get(n)) for n in seen}

@@ -8,6 +8,7 @@ It is not integrable where the energy falls without bound along some direction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,8 +35,8 @@ class Normalisation:
     """Whether the sum over all states is finite: `status`, and in words `message`, empty where it normalises.
 
     `margin`: how far the weights are from the condition's edge, from 1 (no coupling) down to 0: 1 less the largest
-    eigenvalue of D^-1/2 C D^-1/2, or less the largest weight where weights must not be above 0. Infinite where nothing
-    need hold. `unknown` means that neither was shown, as the condition is sufficient only.
+    eigenvalue of D^-1/2 C D^-1/2. Infinite where no such thing need hold, as where no weight may be above 0, which
+    training sees to. `unknown` means that neither was shown, as the condition is sufficient only.
     """
 
     status: Status
@@ -79,7 +80,7 @@ def _nonpositive(machine: Machine, watched: Watched, latent: tuple[str, ...]) ->
     first, second = latent[0], latent[-1]
     largest = float(couplings(machine, first, second).max())
     if largest <= 0:
-        return Normalisation("normalises", -largest, "")
+        return Normalisation("normalises", math.inf, "")
     units = " and ".join(f"{n} ({machine.artifact.layers[n].unit})" for n in dict.fromkeys((first, second)))
     joined = "share the edge" if first != second else "has the lateral edge"
     message = (

@@ -105,6 +105,7 @@ def _check_edge(
         raise _meaningless_prime(weight, members)
     _verify_modelled(declaration, members)
     _verify_counts(declaration, members)
+    _verify_sites(declaration, members)
     _verify_mask(weight, members, traits)
     return Edge(names, weight.name, declaration.span)
 
@@ -152,6 +153,17 @@ def _verify_counts(declaration: EdgeDeclaration, members: Sequence[Layer]) -> No
             )
             help = f"make {layer.name} binary, spin, softmax or binomial"
             raise MistakeError("E088", _place(declaration), message, help)
+
+
+def _verify_sites(declaration: EdgeDeclaration, members: Sequence[Layer]) -> None:
+    """Raise `MistakeError` for an edge within a layer of a single site, whose weight has no entry."""
+    layer = members[0]
+    if any(other is not layer for other in members) or not layer.unit.states_axis or len(layer.dims) > 1:
+        return
+    unit, states = layer.unit.name, layer.dims[-1]
+    message = f"{layer.name} is a single site of {states} states, of which one at a time holds: it has no pairs to join"
+    help = f"leave the edge out, its bias says all; {unit}[n, {states}] is a layer of n sites"
+    raise MistakeError("E099", _place(declaration), message, help)
 
 
 def _verify_mask(weight: Identifier, members: Sequence[Layer], traits: Traits) -> None:

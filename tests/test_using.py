@@ -312,6 +312,7 @@ def test_parameters_in_zero_sum_gauge(suffix: str, capsys: Capture, tmp_path: Pa
         (("reconstruct", "documents", "--names", "words=documents.ebm"), "words has 4 states, and"),
         (("reconstruct", "documents", "--names", "words=none.txt"), "one name a line"),
         (("reconstruct", "pairwise", "--names", "x=documents.ebm"), "x is no observed layer with one set of states"),
+        (("reconstruct", "conditional", "--names", "v=documents.ebm"), "v is no observed layer with one set of states"),
     ],
 )
 def test_mistakes_are_sentences(arguments: tuple[str, ...], words: str, capsys: Capture) -> None:

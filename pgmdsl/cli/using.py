@@ -145,7 +145,7 @@ def reconstruct_command(
     save_arrays(path, found.means)
     errors = found.errors
     loaded.model._arrays.known_layers(vocabulary)
-    ranked = list(vocabulary) or (_rankable(loaded, found.means) if top else [])
+    ranked = list(vocabulary) or (found.ranked if top else ())
     tables = {n: found.top(n, vocabulary.get(n), top or 10) for n in ranked}
     if as_json:
         echo_json({"means": str(path), "mean_squared_error": errors} | ({"top": tables} if tables else {}))
@@ -253,12 +253,6 @@ def _names(options: tuple[str, ...]) -> dict[str, list[str]]:
             out[name].pop()
         out[name] = [line.strip() for line in out[name]]
     return out
-
-
-def _rankable(run: Run, means: Mapping[str, Any]) -> list[str]:
-    """Those of these layers that are documents, or one softmax site."""
-    layers = run.model.artifact.layers
-    return [n for n in means if layers[n].support in ("counts", "one_hot") and len(layers[n].dims) == 1]
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -31,12 +31,13 @@ class Reconstruction:
 
     `means`: the mean of each unit given all others, latent ones at their posterior means; of documents these are
     expected counts. `samples`: drawn given states of the latent units drawn from their posterior. `errors`: the mean
-    squared difference of the means from what was observed.
+    squared difference of the means from what was observed. `ranked`: the layers of one categorical site or document.
     """
 
     means: Mapping[str, Array]
     samples: Mapping[str, Array]
     errors: Mapping[str, float]
+    ranked: tuple[str, ...]
 
     def top(self, layer: str, names: list[str] | None = None, count: int = 10) -> list[list[tuple[str, float]]]:
         """The most probable states of each case's sites: of a document the words (Salakhutdinov 2015, Table 1).
@@ -52,7 +53,7 @@ class Reconstruction:
         Raises:
             Error: another layer, or as many names as it has states are not given.
         """
-        if layer not in self.means or self.means[layer].ndim != 2:
+        if layer not in self.ranked:
             raise Error(f"{layer} is no observed layer with one set of states: its reconstruction has no ranking")
         means = np.asarray(self.means[layer], np.float64)
         states = means.shape[1]
@@ -179,7 +180,9 @@ def reconstruct(known: Known, sweeps: int = 50, seed: int = 0, progress: Progres
     mean = joined(means)
     observed = to_states(machine, {n: known.s[n] for n in seen})
     errors = {n: _error(mean[n], observed[n], known.held.get(n)) for n in seen}
-    return Reconstruction(mean, joined(samples), errors)
+    layers = machine.artifact.layers
+    ranked = tuple(n for n in seen if layers[n].support in ("one_hot", "counts") and len(layers[n].dims) == 1)
+    return Reconstruction(mean, joined(samples), errors, ranked)
 
 
 def _error(means: Array, observed: Array, held: Array | None) -> float:

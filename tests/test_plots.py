@@ -247,6 +247,13 @@ def test_a_constant_has_an_axis_from_zero(value: float, top: float) -> None:
     assert drawn({"training": plots._Series([1, 2], [value, value])}).get_ylim() == pytest.approx((0, top))
 
 
+def test_values_that_hardly_differ_are_written_out() -> None:
+    axes = drawn({"h": plots._Series([1, 2, 3], [0.5001, 0.5002, 0.5003])})
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    assert all(label.get_text().startswith("0.500") for label in axes.get_yticklabels())
+
+
 def test_names_of_short_phases_do_not_run_into_each_other() -> None:
     phases = [("greedy h1", 0.0, 1.0), ("greedy h2", 1.0, 2.0), ("fit", 2.0, 60.0), ("fit", 50.0, 60.0)]
     assert plots._name_rows(phases) == [0, 1, 2, 0]

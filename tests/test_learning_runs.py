@@ -259,7 +259,7 @@ v -- h : W(init = normal(0.01))
 """
     x = np.random.default_rng(0).normal(0, 3, (40, 1))
     artifact = with_train(text, "fit { epochs = 300, batch = 20, rate = 0.5, negative = cd(1) }")
-    with pytest.raises(Error, match="keeps the parameters of epoch 1$"), np.errstate(all="ignore"):
+    with pytest.raises(Error, match=r"keeps the parameters of epoch 1$"), np.errstate(all="ignore"):
         train(artifact, {"v": np.hstack([x, x])}, out=tmp_path / "run")
     assert (tmp_path / "run" / "chains.safetensors").exists()
     tame = with_train(text, "fit { epochs = 2, batch = 20, rate = 0.001, negative = cd(1) }")

@@ -58,7 +58,9 @@ class Symbols:
             return tuple(own)
 
         letters = {layer.name: named(layer) for layer in model.layers.values()}
-        twice = {edge.layers[0] for edge in model.edges if edge.lateral}
+        # A weight of which a check assumes that it is 0 has no edge left, but its axes all the same.
+        joined = [e.layers for e in model.edges] + [p.layers for p in model.parameters.values()]
+        twice = {name for layers in joined for name in layers if layers.count(name) > 1}
         others = {layer.name: named(layer) for layer in model.layers.values() if layer.name in twice}
         shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
         shapes |= {name: layer.dims for name, layer in model.layers.items()}

@@ -1,6 +1,6 @@
 """Tags of test pictures by a trained bimodal model, the layer `tags` missing as a whole: mean average precision.
 
-    python benchmarks/annotate.py RUN corel5k.npz
+python benchmarks/annotate.py RUN corel5k.npz
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ def wide_models(draw: st.DrawFn, limit: int = LIMIT, given: bool = True) -> Rand
             layer.counted = counts if layer.exposed else ()
     shapes = {x.name: x.dims for x in layers}
     edges = [e for e in edges if not e[2] or [shapes[n] for n in e[0]] == _shape_of(e[1], edges, shapes)]
+    single = {x.name for x in layers if x.unit == "softmax" and math.prod(x.dims[:-1]) == 1}  # no pair to join
+    edges = [e for e in edges if e[0][0] != e[0][1] or e[0][0] not in single]
     return make_wide(layers, edges, draw(st.integers(0, 2**32 - 1)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pgmdsl.compiler.model import DataSpec, Initial, Mask, PhaseSpec
+from pgmdsl.compiler.model import DataSpec, EdgeKind, Initial, Mask, PhaseSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class ArtifactLayer:
     replicated_softmax[K], else 1. `support` is `finite` (the unit takes `values`, 0 to trials for binomial units),
     `one_hot`, `counts`, `naturals` or `real` (from `lower` on, where that is a number). `bias` names a parameter or is
     None; `parameters` gives the model's name for each of the unit type's own; `counted` are the count layers the sum
-    of whose lengths multiplies the bias. `quadratic`: a unit's energy is one quadratic on the whole line.
+    of whose lengths multiplies the bias. `quadratic`: a unit's energy is one quadratic on the whole line. `recognition`
+    names the bias of q(layer | below), where recognition edges go into the layer.
     """
 
     name: str
@@ -34,17 +35,20 @@ class ArtifactLayer:
     lower: float | None = None
     quadratic: bool = False
     sigma: str | None = None
+    recognition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactEdge:
     """An edge: weight of shape (size of each of its layers in turn) once their axes are flattened.
 
-    A lateral edge has one layer twice; its energy is half the sum over all pairs.
+    A lateral edge has one layer twice; its energy is half the sum over all pairs. The layers of a directed edge are
+    (child, parent), of a recognition edge (source, target).
     """
 
     layers: tuple[str, ...]
     weight: str
+    kind: EdgeKind = "undirected"
 
     @property
     def lateral(self) -> bool:
@@ -104,12 +108,29 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What a model with directed edges consists of, each an undirected model or a conditional one of its own.
+
+    `core`: the layers without parents. `children`: p(child | parents), the parents given, in the order of sampling.
+    `recognition`: q(target | sources), the sources given, in the order of an up-pass. `stack`: the whole with all its
+    edges undirected, of which greedy pretraining trains restricted machines.
+    """
+
+    core: Artifact
+    children: Mapping[str, Artifact]
+    recognition: Mapping[str, Artifact]
+    stack: Artifact
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A compiled model. `kernels` is the text of the generated Python file; `hash` identifies source and options.
 
     `blocks` are the Gibbs blocks, in order: the layers of one block share no edge with each other, and given layers are
     in none. `closed` are the visible layers whose free energy closes (no two hidden layers share an edge), or empty.
-    `watched` is what must hold of the weights for the model to normalise: nothing, if it always does.
+    `watched` is what must hold of the weights for the model to normalise: nothing, if it always does. `edges` are the
+    undirected ones. Where there are `directed` ones, `parts` are the models that the whole consists of, and `kernels`
+    are those of the stack.
     """
 
     name: str
@@ -129,6 +150,9 @@ class Artifact:
     phases: tuple[PhaseSpec, ...]
     kernels: str
     watched: tuple[Watched, ...] = ()
+    directed: tuple[ArtifactEdge, ...] = ()
+    recognition: tuple[ArtifactEdge, ...] = ()
+    parts: Parts | None = None
 
     @property
     def nonpositive(self) -> frozenset[str]:

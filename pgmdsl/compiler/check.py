@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pgmdsl.compiler.check_data import check_data
+from pgmdsl.compiler.check_directed import check_directed, of_kind, with_recognition
 from pgmdsl.compiler.check_edges import check_edges
 from pgmdsl.compiler.check_layers import check_layers, with_counted
 from pgmdsl.compiler.check_limits import verify_limits
@@ -49,8 +50,10 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     layers = check_layers(declarations, own_units, scope, parameters)
     names = list(dict.fromkeys(declaration.name.name for declaration in declarations))
     joins = _all(file, EdgeDeclaration)
-    edges = check_edges(joins, names, layers, scope, parameters)
-    layers = with_counted(layers, declarations, edges)
+    every = check_edges(joins, names, layers, scope, parameters)
+    sound = check_directed(every, layers, scope)
+    edges = of_kind(every, "undirected")
+    layers = with_recognition(with_counted(layers, declarations, edges), every, parameters)
     found = parameters.resolve()
     check_normalises(layers, edges, found, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
@@ -66,8 +69,10 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
         checks=_check_checks(_all(file, CheckDeclaration), declarations, scope),
         data=check_data(_all(file, DataBlock), names, layers, scope),
         phases=(),
+        directed=of_kind(every, "directed"),
+        recognition=of_kind(every, "recognition"),
     )
-    whole = len(layers) == len(declarations) and len(edges) == len(joins)
+    whole = len(layers) == len(declarations) and len(every) == len(joins) and sound
     context = Context(sizes, parameters.mentioned)
     phases = check_train(_all(file, TrainBlock), draft if whole else None, context, scope)
     return None if diagnostics.errors else replace(draft, phases=phases)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pgmdsl.compiler.check_names import MistakeError, Scope
 from pgmdsl.compiler.check_options import Traits, weight_traits
 from pgmdsl.compiler.check_parameters import Parameters, Use
-from pgmdsl.compiler.model import Edge, Layer
+from pgmdsl.compiler.model import Edge, EdgeKind, Layer
 from pgmdsl.compiler.normalise import is_unbounded
 from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.source import Span
@@ -21,7 +21,7 @@ def check_edges(
     scope: Scope,
     parameters: Parameters,
 ) -> tuple[Edge, ...]:
-    """The edges that are in order, in file order; their weights are noted in `parameters`.
+    """The edges of all kinds that are in order, in file order; their weights are noted in `parameters`.
 
     `names` are all declared layers, `layers` those that are in order: an edge of another one is left out in silence,
     as the layer's mistake is reported already.
@@ -32,7 +32,6 @@ def check_edges(
         parameters.mentioned.add(weight.name)
         with scope.recorded():
             _verify_layers(declaration, names, scope)
-            _verify_built(declaration)
             _verify_different(declaration)
             if all(layer.name in layers for layer in declaration.layers):
                 edges.append(_check_edge(declaration, weight, layers, parameters))
@@ -40,11 +39,20 @@ def check_edges(
     return tuple(edges)
 
 
+_KINDS: Mapping[str, EdgeKind] = {"->": "directed", "<-": "directed", "~>": "recognition"}
+
+
 def weight_name(declaration: EdgeDeclaration) -> Identifier:
-    """The weight's name; `W_v_h` where the edge `v -- h` names none."""
+    """The weight's name; where the edge names none `W_v_h` for `v -- h` and `v <- h`, `R_v_h` for `v ~> h`."""
     if declaration.weight is not None:
         return declaration.weight.name
-    return Identifier("_".join(("W", *(layer.name for layer in declaration.layers))), span=declaration.span)
+    first = "R" if declaration.operator == "~>" else "W"
+    return Identifier("_".join((first, *(layer.name for layer in axes_of(declaration)))), span=declaration.span)
+
+
+def axes_of(declaration: EdgeDeclaration) -> tuple[Identifier, ...]:
+    """The layers in the order of the weight's axes: of a directed edge the child first."""
+    return declaration.layers[::-1] if declaration.operator == "->" else declaration.layers
 
 
 def _place(declaration: EdgeDeclaration) -> Span:
@@ -65,22 +73,14 @@ def _verify_layers(declaration: EdgeDeclaration, names: Sequence[str], scope: Sc
         raise mistakes[-1]
 
 
-def _verify_built(declaration: EdgeDeclaration) -> None:
-    """Raise `MistakeError` for a kind of edge that is not built yet."""
-    names = [layer.name for layer in declaration.layers]
-    match declaration.operator:
-        case "->" | "<-":
-            help = f"an undirected edge is written {names[0]} -- {names[-1]}"
-            raise MistakeError("E900", _place(declaration), "directed edges are not built yet", help)
-        case "~>":
-            help = "leave it out: the hidden layers of an undirected model need no recognition weights"
-            raise MistakeError("E901", _place(declaration), "recognition edges are not built yet", help)
-
-
 def _verify_different(declaration: EdgeDeclaration) -> None:
-    """Raise `MistakeError` for a multiplicative edge with a layer twice."""
+    """Raise `MistakeError` for a layer twice in a multiplicative edge, or in one with a direction."""
     seen: set[str] = set()
     for layer in declaration.layers:
+        if layer.name in seen and declaration.operator in _KINDS:
+            message = f"this edge goes from {layer.name} to {layer.name} itself, and no unit depends on its own state"
+            help = f"an edge within a layer has no direction: {layer.name} -- {layer.name}"
+            raise MistakeError("E111", layer.span, message, help)
         if layer.name in seen and declaration.operator == "*":
             message = f"{layer.name} stands twice in this multiplicative edge, which joins different layers"
             help = f"an edge within a layer joins its units in pairs: {layer.name} -- {layer.name}"
@@ -91,7 +91,8 @@ def _verify_different(declaration: EdgeDeclaration) -> None:
 def _check_edge(
     declaration: EdgeDeclaration, weight: Identifier, layers: Mapping[str, Layer], parameters: Parameters
 ) -> Edge:
-    members = tuple(layers[layer.name] for layer in declaration.layers)
+    kind = _KINDS.get(declaration.operator, "undirected")
+    members = tuple(layers[layer.name] for layer in axes_of(declaration))
     names = tuple(layer.name for layer in members)
     clause = declaration.weight
     transposed = clause is not None and clause.transposed
@@ -103,11 +104,12 @@ def _check_edge(
     parameters.add(Use("weight", weight, members, traits, options, transposed and pair))
     if transposed and not pair:
         raise _meaningless_prime(weight, members)
-    _verify_modelled(declaration, members)
-    _verify_counts(declaration, members)
-    _verify_sites(declaration, members)
+    if kind == "undirected":
+        _verify_modelled(declaration, members)
+        _verify_counts(declaration, members)
+        _verify_sites(declaration, members)
     _verify_mask(weight, members, traits)
-    return Edge(names, weight.name, declaration.span)
+    return Edge(names, weight.name, declaration.span, kind)
 
 
 def _meaningless_prime(weight: Identifier, members: Sequence[Layer]) -> MistakeError:
@@ -196,10 +198,11 @@ def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
     seen: set[tuple[tuple[str, ...], str]] = set()
     for edge in edges:
         if (edge.layers, edge.weight) in seen:
+            counts = "its energy counts" if edge.kind == "undirected" else "what it sends counts"
             scope.diagnostics.warn(
                 "W002",
                 edge.span,
-                f"this edge with {edge.weight} stands twice, so its energy counts twice",
+                f"this edge with {edge.weight} stands twice, so {counts} twice",
                 "leave one out, or give it a weight of its own",
             )
         seen.add((edge.layers, edge.weight))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -59,7 +60,8 @@ class Derivation:
 
     `mean_field` has one equation per hidden layer; `free_energy` is None where it does not close, and
     `free_energy_reason` then says why in the file's names; `gradients` has one equation per parameter that is not
-    fixed: `gradient(W[i,j]) == data(v[i]*h[j]) - model(v[i]*h[j])` (of the log-likelihood, ascent direction).
+    fixed: `gradient(W[i,j]) == data(v[i]*h[j]) - model(v[i]*h[j])` (of the log-likelihood, ascent direction). Where
+    layers have parents, their conditionals are given these; `recognition` has those of recognition edges.
     """
 
     energy: Equation
@@ -69,3 +71,4 @@ class Derivation:
     free_energy: Equation | None
     free_energy_reason: str | None
     gradients: Mapping[str, Equation]
+    recognition: Mapping[str, Conditional] = dataclasses.field(default_factory=dict)

@@ -6,11 +6,12 @@ form (see `energy`); the rest follows by the lemmas of the unit table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
-from pgmdsl.compiler.energy import Fields, derive_fields, energy_terms, statistic
+from pgmdsl.compiler.energy import FieldAt, Fields, derive_fields, energy_terms, log_partition_of, statistic
 from pgmdsl.compiler.expressions import (
     ONE,
     ZERO,
@@ -28,12 +29,11 @@ from pgmdsl.compiler.model import Layer, Model, Parameter
 from pgmdsl.compiler.normal_product import add, scale, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import Delta, NoProofError, Poly
+from pgmdsl.compiler.parts import recognised, recogniser_of
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Name
-
-FieldAt = Callable[[str], Expression]  # the total field of a unit whose last index has this name
 
 
 def derive_model(model: Model) -> Derivation:
@@ -51,8 +51,11 @@ def derive_model(model: Model) -> Derivation:
             f"{model.source.name}: {len(model.layers)} layers with {len(model.edges)} edges are too many to derive "
             f"({problem}); models of up to about 100 layers are served"
         ) from None
-    conditionals = {name: derive_conditional(fields, name, model.neighbours(name)) for name in fields.contributions}
-    hidden = [layer.name for layer in model.layers.values() if layer.role == "hidden"]
+    conditionals = {
+        name: derive_conditional(fields, name, model.parents(name) or model.neighbours(name))
+        for name in fields.contributions
+    }
+    hidden = [layer.name for layer in model.layers.values() if layer.role == "hidden" and not model.directed]
     known = tuple(layer.name for layer in model.layers.values() if layer.role != "hidden")
     reason = open_edge(model, known)
     return Derivation(
@@ -62,7 +65,8 @@ def derive_model(model: Model) -> Derivation:
         mean_field={n: _mean_field(n, conditionals[n]) for n in hidden},
         free_energy=None if reason else Equation(_free_energy_of(known), derive_free_energy(fields, known)),
         free_energy_reason=reason,
-        gradients={p.name: _gradient_equation(symbols, p) for p in model.parameters.values() if not p.fixed},
+        recognition=derive_recognition(symbols),
+        gradients={n: _gradient_equation(symbols, p) for n, p in model.parameters.items() if _in_energy(model, p)},
     )
 
 
@@ -92,6 +96,19 @@ def derive_conditional(fields: Fields, name: str, given: tuple[str, ...]) -> Con
     return conditional_of(fields.symbols, name, given, lambda state: fields.field(name, (*indices[:-1], state)))
 
 
+def derive_recognition(symbols: Symbols) -> dict[str, Conditional]:
+    """The conditionals q(h | below) of the layers with recognition edges, in the order of an up-pass."""
+    found = {}
+    for name in recognised(symbols.model):
+        part = replace(symbols, model=recogniser_of(symbols.model, name))
+        sources = tuple(n for n in part.model.layers if n != name)
+        conditional = derive_conditional(derive_fields(part), name, sources)
+        left = conditional.equation.left
+        assert isinstance(left, Call), "the left side of a conditional is p(...)"
+        found[name] = replace(conditional, equation=Equation(replace(left, function="q"), conditional.equation.right))
+    return found
+
+
 def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at: FieldAt) -> Conditional:
     """The conditional of a unit from its total field, which `field_at` gives with the last index by this name."""
     layer = symbols.model.layers[name]
@@ -99,7 +116,7 @@ def conditional_of(symbols: Symbols, name: str, given: tuple[str, ...], field_at
     field = field_at(indices[-1])
     mean = _state_mean(symbols, layer, field_at)
     deviation = _deviation(symbols, layer)
-    log_partition = _log_partition(symbols, layer, field_at)
+    log_partition = log_partition_of(symbols, layer, field_at)
     event: Expression = entry(name, indices)
     match layer.unit.support:
         case Finite((lower, upper)):
@@ -193,19 +210,28 @@ def _slope(symbols: Symbols, layer: Layer, reader: Reader) -> tuple[Poly, Poly]:
     return subtract(at[1], at[0]), at[0]
 
 
-def _log_partition(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
-    """The log normaliser of one unit (site)."""
-    letters = symbols.letters[layer.name]
-    state = letters[-1]
-    names = symbols.constants(layer, letters)
-    if layer.unit.states_axis and field_at(state) == ZERO:
-        return product([*([names["length"]] if "length" in names else []), call("log", symbols.extent(layer, -1))])
-    avoid = symbols.reserved | symbols.all_letters
-    return filled(layer.unit.log_partition, {**names, "f": field_at(state)}, {"f": field_at}, {}, avoid - {state})
+def counted_out(model: Model, listed: Container[str]) -> frozenset[str]:
+    """The layers with parents whose sum is 1 whatever else there is: neither they nor layers below are listed."""
+    out: set[str] = set()
+    for name in reversed(model.children):
+        below = {edge.layers[0] for edge in model.directed if edge.layers[1] == name}
+        if name not in listed and below <= out:
+            out.add(name)
+    return frozenset(out)
 
 
 def open_edge(model: Model, listed: Container[str]) -> str | None:
     """Why the sum over the layers that are not listed does not close, in the file's names; None if it does."""
+    out = counted_out(model, listed)
+    for edge in model.directed:
+        child, parent = edge.layers
+        name = parent if parent not in listed else child
+        if child not in out and name not in listed:
+            other = child if name == parent else parent
+            return (
+                f"{name} has a directed edge {'to' if name == parent else 'from'} {other} ({edge.weight}), so the sum "
+                "over its states does not close"
+            )
     for layer in model.layers.values():
         if layer.role == "given" and layer.name not in listed:
             return f"{layer.name} is given, and never summed over"
@@ -223,8 +249,9 @@ def derive_free_energy(fields: Fields, listed: Sequence[str]) -> Expression:
     """-log of the sum of exp(-energy) over the states of all other layers, no two of which share an edge."""
     symbols = fields.symbols
     terms = energy_terms(symbols, listed)
+    out = counted_out(symbols.model, listed)
     for layer in symbols.model.layers.values():
-        if layer.name not in listed:
+        if layer.name not in listed and layer.name not in out:
             terms += marginal_terms(fields, layer.name)
     return total(terms)
 
@@ -237,7 +264,7 @@ def marginal_terms(fields: Fields, name: str, chosen: Mapping[str, str] | None =
     symbols = fields.symbols
     layer = symbols.model.layers[name]
     letters = symbols.letters[name]
-    log_partition = _log_partition(
+    log_partition = log_partition_of(
         symbols, layer, lambda state: fields.field(name, (*letters[:-1], state), chosen=chosen)
     )
     constants = split_sum(symbols.filled(layer.unit.constant, layer, letters))
@@ -257,16 +284,27 @@ def _mean_field(name: str, conditional: Conditional) -> Equation:
 def gradient_of(symbols: Symbols, parameter: Parameter) -> Expression:
     """`data(s) - model(s)`, with s the derivative of minus the energy by one entry of the parameter.
 
-    That of a lateral weight is by an entry off the diagonal.
+    That of a lateral weight is by an entry off the diagonal. Of parameters of a conditional p(child | parents), which
+    is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule.
     """
-    reader = symbols.reader()
-    letters = symbols.parameter_letters(parameter)
-    energy = reader.read(derive_energy(symbols))
-    slope = scale(reader.algebra.derivative(energy, parameter.name, letters), -1)
-    if parameter.symmetric:
-        slope = {m: c for m, c in slope.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
-    body = symbols.writer().write_factored(reader.algebra, slope)
-    return Binary("-", call("data", body), call("model", body))
+
+    def slope(layers: Iterable[str]) -> Expression:
+        reader = symbols.reader()
+        letters = symbols.parameter_letters(parameter)
+        energy = reader.read(total(energy_terms(symbols, frozenset(layers))))
+        found = scale(reader.algebra.derivative(energy, parameter.name, letters), -1)
+        if parameter.symmetric:
+            found = {m: c for m, c in found.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
+        return symbols.writer().write_factored(reader.algebra, found)
+
+    data, model = call("data", slope(symbols.model.layers)), slope(symbols.model.core)
+    return data if model == ZERO else Binary("-", data, call("model", model))
+
+
+def _in_energy(model: Model, parameter: Parameter) -> bool:
+    """Whether a parameter is learned from the likelihood: recognition has parameters of its own, which are not."""
+    own = {edge.weight for edge in model.recognition} | {layer.recognition for layer in model.layers.values()}
+    return not parameter.fixed and parameter.name not in own
 
 
 def _gradient_equation(symbols: Symbols, parameter: Parameter) -> Equation:

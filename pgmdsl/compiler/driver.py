@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
+from pgmdsl.compiler.artifact import Parts as ArtifactParts
 from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
-from pgmdsl.compiler.model import Layer, Model, Parameter
+from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.normalise import watched_groups
+from pgmdsl.compiler.parts import Parts, parts_of
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
@@ -64,7 +66,54 @@ def compile_source(
     model, warnings = checked_model(source, overrides)
     sizes = _known_sizes(model)
     derivation = derive_model(model)
-    digest = _digest(source, sizes, dtype)
+    parts = parts_of(model)
+    if parts is None:
+        plan, artifact = _compiled_part(model, derivation, sizes, dtype)
+    else:
+        plan, artifact = _compiled_whole(model, parts, sizes, dtype)
+    return Compiled(model, derivation, plan, artifact, warnings)
+
+
+def _compiled_whole(
+    model: Model, parts: Parts, sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
+) -> tuple[KernelPlan, Artifact]:
+    """The artifact of a model with directed edges, whose kernels are those of its parts."""
+
+    def part(model: Model) -> Artifact:
+        return _compiled_part(model, derive_model(model), sizes, dtype)[1]
+
+    plan, stack = _compiled_part(parts.stack, derive_model(parts.stack), sizes, dtype)
+    stack = replace(stack, greedy=greedy_stages(model))
+    core = part(parts.core)
+    compiled = ArtifactParts(
+        core=core,
+        children={name: part(child) for name, child in parts.children.items()},
+        recognition={name: part(target) for name, target in parts.recognition.items()},
+        stack=stack,
+    )
+    whole = replace(
+        stack,
+        name=model.name,
+        hash=_digest(model.source, sizes, dtype),
+        layers={layer.name: _layer(layer, sizes) for layer in model.layers.values()},
+        edges=_edges(model.edges),
+        parameters={p.name: _parameter(p, sizes) for p in model.parameters.values()},
+        blocks=core.blocks,
+        closed=(),
+        phases=model.phases,
+        watched=core.watched,
+        directed=_edges(model.directed),
+        recognition=_edges(model.recognition),
+        parts=compiled,
+    )
+    return plan, whole
+
+
+def _compiled_part(
+    model: Model, derivation: Derivation, sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
+) -> tuple[KernelPlan, Artifact]:
+    """The kernels and the artifact of an undirected model."""
+    source, digest = model.source, _digest(model.source, sizes, dtype)
     plan = plan_kernels(model, derivation, sizes, dtype, digest)
     artifact = Artifact(
         name=model.name,
@@ -75,7 +124,7 @@ def compile_source(
         dtype=dtype,
         sizes=sizes,
         layers={layer.name: _layer(layer, sizes) for layer in model.layers.values()},
-        edges=tuple(ArtifactEdge(edge.layers, edge.weight) for edge in model.edges),
+        edges=_edges(model.edges),
         parameters={p.name: _parameter(p, sizes) for p in model.parameters.values()},
         blocks=gibbs_blocks(model),
         closed=closed_visible(model),
@@ -85,7 +134,11 @@ def compile_source(
         kernels=emit_kernels(plan),
         watched=watched_groups(model.layers, model.edges),
     )
-    return Compiled(model, derivation, plan, artifact, warnings)
+    return plan, artifact
+
+
+def _edges(edges: Sequence[Edge]) -> tuple[ArtifactEdge, ...]:
+    return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind) for edge in edges)
 
 
 def show_stage(compiled: Compiled, stage: str) -> str:
@@ -160,6 +213,7 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
         counted=layer.counted,
         lower=float(support.lower) if isinstance(support, Real) and support.lower is not None else None,
         sigma=layer.sigma,
+        recognition=layer.recognition,
         quadratic=isinstance(support, Real) and support.lower is None and len(layer.unit.pieces) < 2,
     )
 

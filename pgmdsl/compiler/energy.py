@@ -1,20 +1,32 @@
-"""A model's energy from its declared terms, and the field of every layer, proved from the energy's normal form."""
+"""A model's energy from its declared terms, and the field of every layer, proved from the energy's normal form.
+
+Where layers have parents the energy is that of the joint distribution, up to the core's log Z: a child adds
+
+    -log p(child | parents) = sum over units of base(x) - f s(x), and over sites of A(f),
+
+f being its field, from its bias and its parents; p(state) = exp(-energy) / Z with the Z of the layers without parents.
+Source: Neal (1992), "Connectionist learning of belief networks", eqs. 2-4; Hinton, Osindero and Teh (2006).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from pgmdsl.compiler.derivation import Contribution
 from pgmdsl.compiler.expressions import (
+    ZERO,
     Term,
+    call,
     constant,
     entry,
+    filled,
     product,
     signed,
     split_sum,
     sum_over,
+    tidied,
     total,
 )
 from pgmdsl.compiler.model import Edge, Layer
@@ -28,22 +40,53 @@ from pgmdsl.grammar.syntax import Expression
 
 HALF = Fraction(1, 2)
 
+FieldAt = Callable[[str], Expression]  # the total field of a unit whose last index has this name
+
 
 class DerivationError(Exception):
     """A derivation failed on a model that was checked: a mistake of ours."""
 
 
 def energy_terms(symbols: Symbols, present: Container[str]) -> list[Term]:
-    """The energy's terms that concern these layers alone: their units' own, and one for every edge among them."""
+    """The energy's terms that concern these layers alone: their units' own, and one for every edge among them.
+
+    Of a child whose parents are not all present there is nothing.
+    """
     terms: list[Term] = []
     for layer in symbols.model.layers.values():
-        if layer.name in present and layer.role != "given":
+        parents = symbols.model.parents(layer.name)
+        if layer.name in present and parents:
+            terms += child_terms(symbols, layer.name) if all(name in present for name in parents) else []
+        elif layer.name in present and layer.role != "given":
             letters = symbols.letters[layer.name]
             own = split_sum(symbols.filled(layer.unit.energy, layer, letters))
             for sign, body in (signed(*term) for term in own):
                 terms.append((sign, symbols.summed(layer.name, body, letters)))
     edges = [edge for edge in symbols.model.edges if all(name in present for name in edge.layers)]
     return [*terms, *(edge_term(symbols, edge) for edge in edges)]
+
+
+def child_terms(symbols: Symbols, name: str) -> list[Term]:
+    """Minus the log-probability of a layer given its parents."""
+    layer, letters = symbols.model.layers[name], symbols.letters[name]
+    fields = Fields(symbols, {name: _contributions(symbols, name)})
+    base = [signed(*term) for term in split_sum(symbols.filled(layer.unit.base, layer, letters))]
+    weight = tidied(product([fields.field(name, letters), statistic(symbols, name, letters)]))
+    terms = [*base, *((-sign, body) for sign, body in split_sum(weight))]
+    out = [(sign, symbols.summed(name, body, letters)) for sign, body in terms]
+    log_partition = log_partition_of(symbols, layer, lambda state: fields.field(name, (*letters[:-1], state)))
+    return [*out, (1, symbols.summed(name, log_partition, letters[:-1] if layer.unit.states_axis else letters))]
+
+
+def log_partition_of(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:
+    """The log normaliser of one unit (site), whose total field `field_at` gives with the last index by this name."""
+    letters = symbols.letters[layer.name]
+    state = letters[-1]
+    names = symbols.constants(layer, letters)
+    if layer.unit.states_axis and field_at(state) == ZERO:
+        return product([*([names["length"]] if "length" in names else []), call("log", symbols.extent(layer, -1))])
+    avoid = symbols.reserved | symbols.all_letters
+    return filled(layer.unit.log_partition, {**names, "f": field_at(state)}, {"f": field_at}, {}, avoid - {state})
 
 
 def edge_term(symbols: Symbols, edge: Edge) -> Term:
@@ -63,7 +106,10 @@ def statistic(symbols: Symbols, name: str, indices: tuple[str, ...]) -> Expressi
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a model's layers: what each edge sends, in file order of its layers, proved from the energy."""
+    """The fields of a model's layers: what each edge sends, in file order of its layers, proved from the energy.
+
+    A layer with parents hears these, and nothing else; other layers hear undirected edges.
+    """
 
     symbols: Symbols
     contributions: Mapping[str, tuple[Contribution, ...]]
@@ -113,14 +159,16 @@ def sent_by(
 def derive_fields(symbols: Symbols) -> Fields:
     """The fields of all layers, given ones aside, each proved from the energy's normal form.
 
-    Raises `DerivationError` if the energy is not `base(x) - field * statistic(x)` in a unit's state x.
+    Those of layers with parents are as the edges define them. Raises `DerivationError` if the energy of the others is
+    not `base(x) - field * statistic(x)` in a unit's state x.
     """
     reader = symbols.reader()
-    energy = reader.read(total(energy_terms(symbols, symbols.model.layers)))
+    core = symbols.model.core
+    energy = reader.read(total(energy_terms(symbols, core)))
     fields = Fields(
         symbols, {n: _contributions(symbols, n) for n, x in symbols.model.layers.items() if x.role != "given"}
     )
-    for name in fields.contributions:
+    for name in (name for name in fields.contributions if name in core):
         _verify_field(fields, reader, energy, symbols.model.layers[name])
     return fields
 
@@ -131,6 +179,11 @@ def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
     The two places in a lateral edge send the same, and the energy has half of each.
     """
     found: dict[tuple[str, tuple[str, ...], int], Fraction] = {}
+    for edge in symbols.model.directed:
+        child, parent = edge.layers
+        if child == name:
+            sent: tuple[str, tuple[str, ...], int] = edge.weight, (parent,), 0
+            found[sent] = found.get(sent, Fraction(0)) + UNIT
     for edge in symbols.model.edges:
         for axis, layer in enumerate(edge.layers):
             if layer == name:

@@ -104,9 +104,14 @@ def greedy_stages(model: Model) -> tuple[GreedyStage, ...]:
     its stage where it will also have input from its other side once composed: the upper layer if it has neighbours
     above, a hidden lower layer since it has neighbours below.
 
+    Directed edges count as undirected ones, but for doubling: a layer that hears its other side along a directed edge
+    does not hear both sides at once.
+
     Source: Salakhutdinov and Hinton (2009), section 3.1, eqs. 15-16; with both layers of an intermediate stage
-    doubled, which is an ordinary machine whose weights are halved on composing.
+    doubled, which is an ordinary machine whose weights are halved on composing. Without doubling: Hinton, Osindero and
+    Teh (2006), section 4.
     """
+    every = (*model.edges, *model.directed)
     order = {name: -1 if layer.role == "given" else i for i, (name, layer) in enumerate(model.layers.items())}
     fed = {layer.name for layer in model.layers.values() if layer.role != "hidden"}
     stages = []
@@ -114,23 +119,30 @@ def greedy_stages(model: Model) -> tuple[GreedyStage, ...]:
         if layer.role != "hidden":
             continue
         lower = {name for name in fed if order[name] < order[upper]}
-        others = [set(edge.layers) - {upper} for edge in model.edges if upper in edge.layers and not edge.lateral]
+        others = [set(edge.layers) - {upper} for edge in every if upper in edge.layers and not edge.lateral]
         reached = {name for names in others if names <= lower for name in names}
         if all(model.layers[name].role == "given" for name in reached):
             continue
         fed.add(upper)
-        above = any(order[name] > order[upper] for name in model.neighbours(upper))
+        near = model.neighbours(upper)
+        above = any(order[name] > order[upper] for name in near) and any(name in near for name in reached)
         below = tuple(name for name in model.layers if name in reached)
-        scale = {name: 2.0 if model.layers[name].role == "hidden" else 1.0 for name in below}
+        scale = {name: 2.0 if _hears_below(model, order, name) and name in near else 1.0 for name in below}
         stages.append(GreedyStage(upper, below, {**scale, upper: 2.0 if above else 1.0}))
     return tuple(stages)
+
+
+def _hears_below(model: Model, order: Mapping[str, int], name: str) -> bool:
+    """Whether a hidden layer has undirected edges to layers below it."""
+    return model.layers[name].role == "hidden" and any(order[n] < order[name] for n in model.neighbours(name))
 
 
 def untrained_by_greedy(model: Model) -> tuple[str, ...]:
     """The weights that no greedy stage trains: those of edges of which no stage holds all layers."""
     stages = [{stage.upper, *stage.lower} for stage in greedy_stages(model)]
-    reached = {e.weight for e in model.edges if any(set(e.layers) <= stage for stage in stages)}
-    return tuple(dict.fromkeys(edge.weight for edge in model.edges if edge.weight not in reached))
+    every = (*model.edges, *model.directed)
+    reached = {e.weight for e in every if any(set(e.layers) <= stage for stage in stages)}
+    return tuple(dict.fromkeys(edge.weight for edge in every if edge.weight not in reached))
 
 
 def legal_phases(model: Model) -> Mapping[str, str | None]:

@@ -91,7 +91,8 @@ class Layer:
     `dims` are the axes of its state and of its bias (a softmax layer's last axis counts states). `bias` is the name
     of a parameter, or None; `parameters` gives the model's name for each of the unit type's own (sigma: sigma_v).
     `trials` is that of a binomial layer. `counted` are the count layers the sum of whose lengths multiplies the bias.
-    A given layer is always clamped, and has neither bias nor parameters nor energy.
+    A given layer is always clamped, and has neither bias nor parameters nor energy. `recognition` names the bias of
+    q(layer | below), where recognition edges go into the layer.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Layer:
     span: Span
     trials: Size | None = None
     counted: tuple[str, ...] = ()
+    recognition: str | None = None
 
     @property
     def sigma(self) -> str | None:
@@ -111,18 +113,24 @@ class Layer:
         return next(named, None)
 
 
+EdgeKind = Literal["undirected", "directed", "recognition"]
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An undirected edge: energy `-sum W[i, j, ...] s(first)[i] s(second)[j] ...` over its layers.
+    """An edge; `layers` are in the order of the weight's axes (already reversed where the file says `W'`).
 
-    `layers` are in the order of the weight's axes (already reversed where the file says `W'`): two different ones,
-    three or more different ones (multiplicative), or one twice (lateral: the weight is then symmetric with zero
-    diagonal, zero site blocks where units are one-hot, and the energy is half that sum).
+    `undirected`: energy `-sum W[i, j, ...] s(first)[i] s(second)[j] ...` over its layers: two different ones, three or
+    more different ones (multiplicative), or one twice (lateral: the weight is then symmetric with zero diagonal, zero
+    site blocks where units are one-hot, and the energy is half that sum).
+    `directed`: (child, parent); `sum W[i, j] s(parent)[j]` is part of the field of the child in p(child | parents).
+    `recognition`: (source, target); `sum W[i, j] s(source)[i]` is part of the field of the target in q(target | below).
     """
 
     layers: tuple[str, ...]
     weight: str
     span: Span
+    kind: EdgeKind = "undirected"
 
     @property
     def lateral(self) -> bool:
@@ -205,7 +213,11 @@ class PhaseSpec:
 
 @dataclass(frozen=True)
 class Model:
-    """A checked model file. `sizes` maps every size to its value, or to None while it is to come from data."""
+    """A checked model file. `sizes` maps every size to its value, or to None while it is to come from data.
+
+    The joint distribution is p(layers without parents) * product over `directed` children of p(child | parents);
+    `edges` join the former. `recognition` edges make the distribution q of hidden layers given data.
+    """
 
     name: str
     source: Source
@@ -217,8 +229,37 @@ class Model:
     checks: tuple[CheckDeclaration, ...]
     data: tuple[DataSpec, ...]
     phases: tuple[PhaseSpec, ...]
+    directed: tuple[Edge, ...] = ()
+    recognition: tuple[Edge, ...] = ()
+
+    def parents(self, layer: str) -> tuple[str, ...]:
+        """The layers with a directed edge into this one, in file order, each once."""
+        above = {edge.layers[1] for edge in self.directed if edge.layers[0] == layer}
+        return tuple(name for name in self.layers if name in above)
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """The layers that have parents, each after those of its parents that have some: in the order of sampling."""
+        left = {name: set(above) for name in self.layers if (above := self.parents(name))}
+        order: list[str] = []
+        while left:
+            ready = [name for name, above in left.items() if not above & left.keys()]
+            order += ready
+            left = {name: above for name, above in left.items() if name not in ready}
+        return tuple(order)
+
+    @property
+    def core(self) -> tuple[str, ...]:
+        """The layers without parents: those of the undirected part. Given ones that only are parents are not in it."""
+        children = {edge.layers[0] for edge in self.directed}
+        joined = {name for edge in self.edges for name in edge.layers}
+        return tuple(
+            name
+            for name, layer in self.layers.items()
+            if name not in children and (layer.role != "given" or name in joined or not children)
+        )
 
     def neighbours(self, layer: str) -> tuple[str, ...]:
-        """The other layers that share an edge with this one, in file order, each once."""
+        """The other layers that share an undirected edge with this one, in file order, each once."""
         near = {o for e in self.edges if layer in e.layers for o in e.layers if o != layer}
         return tuple(name for name in self.layers if name in near)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.belief import machine_of
 from pgmdsl.runtime.estimators.annealing import any_state
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.known import Known, latent_lengths, require_given
@@ -65,7 +66,7 @@ class Arrays:
 
     def machine(self, params: Mapping[str, Array]) -> Machine:
         """The model with these parameters."""
-        return Machine(self.artifact, self.kernels, self.parameters(params))
+        return machine_of(self.artifact, self.kernels, self.parameters(params))
 
     def statistics(
         self, state: Mapping[str, Array], params: Mapping[str, Array], *, every: bool = False, but: str | None = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pgmdsl.figures import Annealing, Evaluation, evaluate_run, log_partition_of, score_known
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.model import Model
+from pgmdsl.runtime.belief import machine_of
 from pgmdsl.runtime.data import Data, Splits, open_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
 from pgmdsl.runtime.evaluation import Method
@@ -97,7 +98,9 @@ class Run:
         except Error:  # a mask's file is gone: sites in turn, each by itself
             colours = {}
         lengths = {n: float(length) for n, length in self.mean_lengths.items()}
-        return Machine(artifact, arrays.kernels, arrays.parameters(self.parameters), colours=colours, lengths=lengths)
+        return machine_of(
+            artifact, arrays.kernels, arrays.parameters(self.parameters), colours=colours, lengths=lengths
+        )
 
     @cached_property
     def mean_lengths(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
 from pgmdsl.version import VERSION
 
+DType = Literal["float32", "float64"]
 STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 
@@ -59,67 +60,45 @@ def checked_model(source: Source, overrides: Mapping[str, int]) -> tuple[Model, 
     return model, tuple(diagnostics.sorted())
 
 
-def compile_source(
-    source: Source, overrides: Mapping[str, int], dtype: Literal["float32", "float64"] = "float32"
-) -> Compiled:
+def compile_source(source: Source, overrides: Mapping[str, int], dtype: DType = "float32") -> Compiled:
     """All stages. Raises `ModelError` for mistakes in the file, `Error` for a size that has no value."""
     model, warnings = checked_model(source, overrides)
     sizes = _known_sizes(model)
-    derivation = derive_model(model)
-    parts = parts_of(model)
+    derivation, parts = derive_model(model), parts_of(model)
     if parts is None:
-        plan, artifact = _compiled_part(model, derivation, sizes, dtype)
-    else:
-        plan, artifact = _compiled_whole(model, parts, sizes, dtype)
+        plan = plan_kernels(model, derivation, sizes, dtype, _digest(source, sizes, dtype))
+        return Compiled(model, derivation, plan, _artifact(model, sizes, dtype, emit_kernels(plan)), warnings)
+    plan, artifact = _compiled_whole(model, parts, sizes, dtype)
     return Compiled(model, derivation, plan, artifact, warnings)
 
 
-def _compiled_whole(
-    model: Model, parts: Parts, sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
-) -> tuple[KernelPlan, Artifact]:
-    """The artifact of a model with directed edges, whose kernels are those of its parts."""
+def _compiled_whole(model: Model, parts: Parts, sizes: Mapping[str, int], dtype: DType) -> tuple[KernelPlan, Artifact]:
+    """The artifact of a model with directed edges: two files of kernels serve all its parts."""
 
-    def part(model: Model) -> Artifact:
-        return _compiled_part(model, derive_model(model), sizes, dtype)[1]
+    def planned(part: Model) -> KernelPlan:
+        return plan_kernels(part, derive_model(part), sizes, dtype, _digest(model.source, sizes, dtype))
 
-    plan, stack = _compiled_part(parts.stack, derive_model(parts.stack), sizes, dtype)
-    stack = replace(stack, greedy=greedy_stages(model))
-    core = part(parts.core)
+    plan = planned(parts.stack)
+    kernels = emit_kernels(plan)
+    upward = emit_kernels(planned(parts.upward)) if parts.recognition else ""
+    core = _artifact(parts.core, sizes, dtype, kernels)
     compiled = ArtifactParts(
         core=core,
-        children={name: part(child) for name, child in parts.children.items()},
-        recognition={name: part(target) for name, target in parts.recognition.items()},
-        stack=stack,
+        children={name: _artifact(part, sizes, dtype, kernels) for name, part in parts.children.items()},
+        recognition={name: _artifact(part, sizes, dtype, upward) for name, part in parts.recognition.items()},
+        stack=replace(_artifact(parts.stack, sizes, dtype, kernels), greedy=greedy_stages(model)),
     )
-    whole = replace(
-        stack,
+    whole = _artifact(model, sizes, dtype, kernels)
+    return plan, replace(whole, blocks=core.blocks, closed=(), parts=compiled)
+
+
+def _artifact(model: Model, sizes: Mapping[str, int], dtype: DType, kernels: str) -> Artifact:
+    """A model with its numbers, and the text of its kernels."""
+    return Artifact(
         name=model.name,
+        source_name=model.source.name,
+        source=model.source.text,
         hash=_digest(model.source, sizes, dtype),
-        layers={layer.name: _layer(layer, sizes) for layer in model.layers.values()},
-        edges=_edges(model.edges),
-        parameters={p.name: _parameter(p, sizes) for p in model.parameters.values()},
-        blocks=core.blocks,
-        closed=(),
-        phases=model.phases,
-        watched=core.watched,
-        directed=_edges(model.directed),
-        recognition=_edges(model.recognition),
-        parts=compiled,
-    )
-    return plan, whole
-
-
-def _compiled_part(
-    model: Model, derivation: Derivation, sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
-) -> tuple[KernelPlan, Artifact]:
-    """The kernels and the artifact of an undirected model."""
-    source, digest = model.source, _digest(model.source, sizes, dtype)
-    plan = plan_kernels(model, derivation, sizes, dtype, digest)
-    artifact = Artifact(
-        name=model.name,
-        source_name=source.name,
-        source=source.text,
-        hash=digest,
         version=VERSION,
         dtype=dtype,
         sizes=sizes,
@@ -131,10 +110,11 @@ def _compiled_part(
         greedy=greedy_stages(model),
         data=model.data,
         phases=model.phases,
-        kernels=emit_kernels(plan),
+        kernels=kernels,
         watched=watched_groups(model.layers, model.edges),
+        directed=_edges(model.directed),
+        recognition=_edges(model.recognition),
     )
-    return plan, artifact
 
 
 def _edges(edges: Sequence[Edge]) -> tuple[ArtifactEdge, ...]:

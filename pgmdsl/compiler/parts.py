@@ -20,13 +20,18 @@ from pgmdsl.compiler.units import Counts
 class Parts:
     """What a model with directed edges consists of.
 
-    `children` are in the order of sampling, parents before children; `recognition` by target, bottom-up.
+    `children` are in the order of sampling, parents before children; `recognition` by target, bottom-up; `upward` is
+    the whole of the recognition edges, undirected.
+
+    Since layers that are absent send nothing, the functions of the stack serve the core and the children as well, and
+    those of `upward` every recognised layer.
     """
 
     core: Model
     children: Mapping[str, Model]
     recognition: Mapping[str, Model]
     stack: Model
+    upward: Model
 
 
 def parts_of(model: Model) -> Parts | None:
@@ -38,6 +43,7 @@ def parts_of(model: Model) -> Parts | None:
         children={name: child_of(model, name) for name in model.children},
         recognition={name: recogniser_of(model, name) for name in recognised(model)},
         stack=stack_of(model),
+        upward=upward_of(model),
     )
 
 
@@ -72,6 +78,14 @@ def stack_of(model: Model) -> Model:
             layer if _is_document(layer) else replace(layer, counted=tuple(n for n in model.layers if n in near))
         )
     return _part(model, f"{model.name}_stack", layers, edges)
+
+
+def upward_of(model: Model) -> Model:
+    """The layers with recognition edges and their sources, these edges being undirected."""
+    parts = [recogniser_of(model, name) for name in recognised(model)]
+    layers = {name: model.layers[name] for part in parts for name in part.layers}
+    targets = {name: part.layers[name] for name, part in zip(recognised(model), parts, strict=True)}
+    return _part(model, f"{model.name}_upward", {**layers, **targets}, tuple(e for part in parts for e in part.edges))
 
 
 def recognised(model: Model) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer, ArtifactParameter
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.belief import machine_of
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.machine import Machine
@@ -68,7 +69,7 @@ def initial_parameters(
             layer = artifact.layers[parameter.layers[0]]
             sd, least = measured_sigma(parameter, layer, *data.moments(layer.name))
             out[parameter.name][...] = np.maximum(sd, least).reshape(parameter.shape)
-    machine = Machine(artifact, kernels, out)
+    machine = machine_of(artifact, kernels, out)
     means = mean_statistics(machine, data_statistics(machine, data))
     set_centred_biases(
         machine, means, {n for n in artifact.parameters if _starts_centred(artifact.parameters[n], artifact)}

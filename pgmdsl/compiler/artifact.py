@@ -42,13 +42,19 @@ class ArtifactLayer:
 class ArtifactEdge:
     """An edge: weight of shape (size of each of its layers in turn) once their axes are flattened.
 
-    A lateral edge has one layer twice; its energy is half the sum over all pairs. The layers of a directed edge are
-    (child, parent), of a recognition edge (source, target).
+    A lateral edge has one layer twice; its energy is half the sum over all pairs. A directed or recognition edge goes
+    into its `head`.
     """
 
     layers: tuple[str, ...]
     weight: str
     kind: EdgeKind = "undirected"
+    head: str = ""
+
+    @property
+    def tail(self) -> str:
+        """Where an edge with a direction comes from."""
+        return self.layers[0] if self.layers[1] == self.head else self.layers[1]
 
     @property
     def lateral(self) -> bool:

@@ -109,7 +109,8 @@ def _check_edge(
         _verify_counts(declaration, members)
         _verify_sites(declaration, members)
     _verify_mask(weight, members, traits)
-    return Edge(names, weight.name, declaration.span, kind)
+    head = "" if kind == "undirected" else declaration.layers[0 if declaration.operator == "<-" else -1].name
+    return Edge(names, weight.name, declaration.span, kind, head)
 
 
 def _meaningless_prime(weight: Identifier, members: Sequence[Layer]) -> MistakeError:
@@ -195,9 +196,9 @@ def _axes(count: int) -> str:
 
 
 def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
-    seen: set[tuple[tuple[str, ...], str]] = set()
+    seen: set[tuple[tuple[str, ...], str, str]] = set()
     for edge in edges:
-        if (edge.layers, edge.weight) in seen:
+        if (edge.layers, edge.weight, edge.head) in seen:
             counts = "its energy counts" if edge.kind == "undirected" else "what it sends counts"
             scope.diagnostics.warn(
                 "W002",
@@ -205,4 +206,4 @@ def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
                 f"this edge with {edge.weight} stands twice, so {counts} twice",
                 "leave one out, or give it a weight of its own",
             )
-        seen.add((edge.layers, edge.weight))
+        seen.add((edge.layers, edge.weight, edge.head))

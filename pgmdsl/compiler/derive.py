@@ -214,7 +214,7 @@ def counted_out(model: Model, listed: Container[str]) -> frozenset[str]:
     """The layers with parents whose sum is 1 whatever else there is: neither they nor layers below are listed."""
     out: set[str] = set()
     for name in reversed(model.children):
-        below = {edge.layers[0] for edge in model.directed if edge.layers[1] == name}
+        below = {edge.head for edge in model.directed if edge.tail == name}
         if name not in listed and below <= out:
             out.add(name)
     return frozenset(out)
@@ -224,7 +224,7 @@ def open_edge(model: Model, listed: Container[str]) -> str | None:
     """Why the sum over the layers that are not listed does not close, in the file's names; None if it does."""
     out = counted_out(model, listed)
     for edge in model.directed:
-        child, parent = edge.layers
+        child, parent = edge.head, edge.tail
         name = parent if parent not in listed else child
         if child not in out and name not in listed:
             other = child if name == parent else parent

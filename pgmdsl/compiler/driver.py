@@ -118,7 +118,7 @@ def _artifact(model: Model, sizes: Mapping[str, int], dtype: DType, kernels: str
 
 
 def _edges(edges: Sequence[Edge]) -> tuple[ArtifactEdge, ...]:
-    return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind) for edge in edges)
+    return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind, edge.head) for edge in edges)
 
 
 def show_stage(compiled: Compiled, stage: str) -> str:

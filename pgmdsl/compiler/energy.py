@@ -180,9 +180,8 @@ def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
     """
     found: dict[tuple[str, tuple[str, ...], int], Fraction] = {}
     for edge in symbols.model.directed:
-        child, parent = edge.layers
-        if child == name:
-            sent: tuple[str, tuple[str, ...], int] = edge.weight, (parent,), 0
+        if edge.head == name:
+            sent: tuple[str, tuple[str, ...], int] = edge.weight, (edge.tail,), edge.layers.index(name)
             found[sent] = found.get(sent, Fraction(0)) + UNIT
     for edge in symbols.model.edges:
         for axis, layer in enumerate(edge.layers):

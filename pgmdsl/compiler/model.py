@@ -123,14 +123,20 @@ class Edge:
     `undirected`: energy `-sum W[i, j, ...] s(first)[i] s(second)[j] ...` over its layers: two different ones, three or
     more different ones (multiplicative), or one twice (lateral: the weight is then symmetric with zero diagonal, zero
     site blocks where units are one-hot, and the energy is half that sum).
-    `directed`: (child, parent); `sum W[i, j] s(parent)[j]` is part of the field of the child in p(child | parents).
-    `recognition`: (source, target); `sum W[i, j] s(source)[i]` is part of the field of the target in q(target | below).
+    `directed`: from the `tail`, a parent, to the `head`, its child, in whose field in p(child | parents) it has the share
+    `sum W[i, j] s(parent)[j]`. `recognition`: likewise in q(head | below), the tail being below.
     """
 
     layers: tuple[str, ...]
     weight: str
     span: Span
     kind: EdgeKind = "undirected"
+    head: str = ""
+
+    @property
+    def tail(self) -> str:
+        """Where an edge with a direction comes from."""
+        return self.layers[0] if self.layers[1] == self.head else self.layers[1]
 
     @property
     def lateral(self) -> bool:
@@ -234,7 +240,7 @@ class Model:
 
     def parents(self, layer: str) -> tuple[str, ...]:
         """The layers with a directed edge into this one, in file order, each once."""
-        above = {edge.layers[1] for edge in self.directed if edge.layers[0] == layer}
+        above = {edge.tail for edge in self.directed if edge.head == layer}
         return tuple(name for name in self.layers if name in above)
 
     @property
@@ -251,7 +257,7 @@ class Model:
     @property
     def core(self) -> tuple[str, ...]:
         """The layers without parents: those of the undirected part. Given ones that only are parents are not in it."""
-        children = {edge.layers[0] for edge in self.directed}
+        children = {edge.head for edge in self.directed}
         joined = {name for edge in self.edges for name in edge.layers}
         return tuple(
             name

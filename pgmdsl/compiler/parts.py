@@ -54,15 +54,15 @@ def core_of(model: Model) -> Model:
 
 def child_of(model: Model, child: str) -> Model:
     """The conditional model p(child | parents)."""
-    edges = tuple(replace(e, kind="undirected") for e in model.directed if e.layers[0] == child)
+    edges = tuple(_undirected(e) for e in model.directed if e.head == child)
     layers = {child: replace(model.layers[child], counted=())} | _given(model, model.parents(child))
     return _part(model, f"{model.name}_{child}", layers, edges)
 
 
 def recogniser_of(model: Model, target: str) -> Model:
     """The conditional model q(target | sources), with a bias of its own."""
-    edges = tuple(replace(e, kind="undirected") for e in model.recognition if e.layers[1] == target)
-    sources = [name for name in model.layers if any(e.layers[0] == name for e in edges)]
+    edges = tuple(_undirected(e) for e in model.recognition if e.head == target)
+    sources = [name for name in model.layers if any(name in e.layers for e in edges) and name != target]
     layer, counted = model.layers[target], tuple(n for n in sources if _is_document(model.layers[n]))
     layers = {target: replace(layer, bias=layer.recognition, counted=counted)} | _given(model, sources)
     return _part(model, f"{model.name}_q_{target}", layers, edges)
@@ -70,7 +70,7 @@ def recogniser_of(model: Model, target: str) -> Model:
 
 def stack_of(model: Model) -> Model:
     """The model with all its edges undirected."""
-    edges = (*model.edges, *(replace(e, kind="undirected") for e in model.directed))
+    edges = (*model.edges, *map(_undirected, model.directed))
     layers = {}
     for name, layer in model.layers.items():
         near = {o for e in edges if name in e.layers for o in e.layers if o != name and _is_document(model.layers[o])}
@@ -90,14 +90,16 @@ def upward_of(model: Model) -> Model:
 
 def recognised(model: Model) -> tuple[str, ...]:
     """The layers that recognition edges go into, each after its sources: in the order of an up-pass."""
-    left = {
-        e.layers[1]: {o.layers[0] for o in model.recognition if o.layers[1] == e.layers[1]} for e in model.recognition
-    }
+    left = {e.head: {o.tail for o in model.recognition if o.head == e.head} for e in model.recognition}
     order: list[str] = []
     while left:
         order += [name for name in model.layers if name in left and not left[name] & left.keys()]
         left = {name: sources for name, sources in left.items() if name not in order}
     return tuple(order)
+
+
+def _undirected(edge: Edge) -> Edge:
+    return replace(edge, kind="undirected", head="")
 
 
 def _is_document(layer: Layer) -> bool:

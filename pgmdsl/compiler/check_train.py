@@ -15,6 +15,7 @@ from pgmdsl.compiler.settings import (
     PHASES,
     PLANNED_PHASES,
     PLANNED_SETTINGS,
+    has_hidden_parents,
     method_name,
     settings_of,
 )
@@ -63,7 +64,7 @@ def _head(block: TrainBlock) -> Span:
     return Span(block.span.start, min(block.span.end, block.span.start + len("train")))
 
 
-def _kind_of(phase: Phase) -> Literal["greedy", "fit"]:
+def _kind_of(phase: Phase) -> Literal["greedy", "fit", "wake_sleep"]:
     kind = phase.kind
     if kind.name in PLANNED_PHASES:
         code = PLANNED_PHASES[kind.name]
@@ -74,15 +75,14 @@ def _kind_of(phase: Phase) -> Literal["greedy", "fit"]:
         near = suggest(kind.name, [*PHASES, *PLANNED_PHASES])
         help = near or f"the phases are {', '.join(PHASES)}"
         raise MistakeError("E053", kind.span, f"{kind.name} is not a phase of training", help)
-    return cast(Literal["greedy", "fit"], kind.name)
+    return cast(Literal["greedy", "fit", "wake_sleep"], kind.name)
 
 
 def _target_of(phase: Phase, model: Model) -> str | None:
     """The layer that a greedy phase names. Raises `MistakeError` for a phase or target that the model cannot have."""
     reason = legal_phases(model)[phase.kind.name]
     if reason is not None:
-        help = "declare visible layers first, then hidden ones from below to above"
-        raise MistakeError("E055", phase.kind.span, f"greedy pretraining has nothing to train: {reason}", help)
+        raise _illegal(phase, reason, model)
     target = phase.target
     if target is None:
         return None
@@ -99,6 +99,21 @@ def _target_of(phase: Phase, model: Model) -> str | None:
         )
         raise MistakeError("E054", target.span, message, f"it can train {', '.join(uppers)}")
     return target.name
+
+
+def _illegal(phase: Phase, reason: str, model: Model) -> MistakeError:
+    """That the model cannot have this phase."""
+    if phase.kind.name == "greedy":
+        help = "declare visible layers first, then hidden ones from below to above"
+        return MistakeError("E055", phase.kind.span, f"greedy pretraining has nothing to train: {reason}", help)
+    help = "write fit { ... }, which trains undirected models"
+    if model.directed:
+        child = model.directed[0]
+        help = (
+            f"add some, for example {child.head} ~> {child.tail} : R_{child.tail}; or write fit, which draws hidden "
+            "layers by Gibbs sampling"
+        )
+    return MistakeError("E055", phase.kind.span, f"wake-sleep has nothing to train: {reason}", help)
 
 
 def _check_entries(
@@ -165,6 +180,17 @@ def _verify_together(settings: Mapping[str, Expression], chosen: Mapping[str, Ex
             "its chains from case to case"
         )
         raise MistakeError("E058", negative.span, message, "write negative = cd(1), or gibbs(10) for fresh chains")
+    positive = settings.get("positive")
+    if positive is not None and has_hidden_parents(model) and method_name(positive) != "gibbs":
+        parent = next(edge for edge in model.directed if model.layers[edge.tail].role == "hidden")
+        message = (
+            f"{parent.tail} has a directed edge to {parent.head}, so its units depend on each other given the data, "
+            f"and {method_name(positive)} does not serve"
+        )
+        raise MistakeError("E058", positive.span, message, "write positive = gibbs(10), or a wake_sleep phase")
+    if objective == Name("pseudolikelihood") and model.directed:
+        message = "the pseudo-likelihood is of undirected models"
+        raise MistakeError("E058", objective.span, message, "leave objective out: the default is likelihood")
     if objective == Name("pseudolikelihood"):
         if "hidden" in roles:
             message = f"{roles['hidden']} is hidden, and the pseudo-likelihood needs all layers observed"

@@ -148,9 +148,13 @@ def untrained_by_greedy(model: Model) -> tuple[str, ...]:
 def legal_phases(model: Model) -> Mapping[str, str | None]:
     """The phases of training, each with None if the model allows it, else with the reason why not."""
     hidden = any(layer.role == "hidden" for layer in model.layers.values())
-    reason = None
+    reason, upward = None, None
     if not hidden:
         reason = "the model has no hidden layer"
     elif not greedy_stages(model):
         reason = "no edge joins a hidden layer to visible layers that are declared before it"
-    return {"greedy": reason, "fit": None}
+    if not model.directed:
+        upward = "the model has no directed edges"
+    elif not model.recognition:
+        upward = "the model has no recognition edges"
+    return {"greedy": reason, "fit": None, "wake_sleep": upward}

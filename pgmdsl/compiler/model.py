@@ -123,8 +123,8 @@ class Edge:
     `undirected`: energy `-sum W[i, j, ...] s(first)[i] s(second)[j] ...` over its layers: two different ones, three or
     more different ones (multiplicative), or one twice (lateral: the weight is then symmetric with zero diagonal, zero
     site blocks where units are one-hot, and the energy is half that sum).
-    `directed`: from the `tail`, a parent, to the `head`, its child, in whose field in p(child | parents) it has the share
-    `sum W[i, j] s(parent)[j]`. `recognition`: likewise in q(head | below), the tail being below.
+    `directed`: from the `tail`, a parent, to the `head`, its child; `sum W[i, j] s(parent)[j]` is its share of the
+    child's field in p(child | parents). `recognition`: likewise in q(head | below), the tail being below.
     """
 
     layers: tuple[str, ...]
@@ -212,7 +212,7 @@ class DataSpec:
 class PhaseSpec:
     """A training phase: `settings` are checked value expressions, defaults of the block merged in."""
 
-    kind: Literal["greedy", "fit"]
+    kind: Literal["greedy", "fit", "wake_sleep"]
     target: str | None
     settings: Mapping[str, Expression]
 

@@ -21,9 +21,10 @@ from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.units import Counts, Naturals, Real
 from pgmdsl.grammar.syntax import Call, Expression, Name, Number
 
-PHASES = ("greedy", "fit")
-PLANNED_PHASES = {"wake_sleep": "E910", "finetune": "E911"}
-PLANNED_SETTINGS = ("pass", "start")
+PHASES = ("greedy", "fit", "wake_sleep")
+PLANNED_PHASES = {"finetune": "E911"}
+PLANNED_SETTINGS: tuple[str, ...] = ()
+WHOLE = ("fit", "wake_sleep")  # phases of the whole model
 ADAPTIVE = ("adam", "rmsprop")
 PERSISTENT = ("pcd", "tempering")
 
@@ -69,9 +70,15 @@ def _has(model: Model, *supports: type) -> bool:
 
 
 _JOINED = Case("where hidden layers are joined", lambda model, _: not closed_visible(model))
+_PARENTS = Case("with hidden parents", lambda model, _: has_hidden_parents(model))
 _GIVEN = Case("with given layers", lambda model, _: any(x.role == "given" for x in model.layers.values()))
 _ADAPTIVE = Case("with adam or rmsprop", lambda _, stated: method_name(stated.get("optimiser")) in ADAPTIVE)
 _UNBOUNDED = Case("with a layer of real units or counts", lambda model, _: _has(model, Real, Naturals, Counts))
+
+
+def has_hidden_parents(model: Model) -> bool:
+    """Whether hidden layers have directed edges to others."""
+    return any(model.layers[edge.tail].role == "hidden" for edge in model.directed)
 
 
 def _call(function: str, number: str) -> Call:
@@ -208,7 +215,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "average",
-        ("fit",),
+        WHOLE,
         "number from 0, below 1",
         "keep an exponential average of the parameters, this share of it carried over at each step; it is what the "
         "phase ends with and what is evaluated",
@@ -219,7 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "stop",
-        ("fit",),
+        WHOLE,
         "patience(n) | patience(n, METRIC)",
         "stop after n epochs without a better value on the validation data, and keep the best parameters; METRIC is "
         f"{', '.join(METRICS)}; without it pseudolikelihood where the model has one, else reconstruction",
@@ -240,13 +247,36 @@ SETTINGS: tuple[Setting, ...] = (
         ("fit",),
         "exact | mean_field(n) | gibbs(n)",
         "states of hidden layers given the data: exact where no two hidden layers share an edge, or by enumeration; "
-        "mean_field(n) n sweeps of mean field; gibbs(n) n Gibbs sweeps with the data clamped. Missing values are "
+        "mean_field(n) n sweeps of mean field; gibbs(n) n Gibbs sweeps with the data clamped, which is what hidden "
+        "parents need: stochastic EM (Neal 1992). Missing values are "
         "latent too: where cases have some and exact cannot be had with them, gibbs takes its place",
         method(_POSITIVE),
         Name("exact"),
-        ((_JOINED, _call("mean_field", "10")),),
+        ((_PARENTS, _call("gibbs", "10")), (_JOINED, _call("mean_field", "10"))),
     ),
-    Setting("negative", ("greedy",), _NEGATIVE_FORM, _NEGATIVE_MEANING, method(_NEGATIVE), _call("cd", "1")),
+    Setting(
+        "pass",
+        ("greedy",),
+        "sample | factorised | mean",
+        "what a stage's hidden lower layers get from the trained stages below: states drawn layer by layer "
+        "(Salakhutdinov 2015, Algorithm 1), states drawn given the means of the layer below (factorised, Algorithm 2), "
+        "or means",
+        choice("sample", "factorised", "mean"),
+        Name("sample"),
+    ),
+    Setting(
+        "start",
+        ("greedy",),
+        "random | transpose",
+        "how a stage's weights to a hidden layer start: as the file says, or as the transpose of the weights below "
+        "that layer, where sizes match: a belief net is then as good as before (Hinton, Osindero and Teh 2006, "
+        "section 3)",
+        choice("random", "transpose"),
+        Name("random"),
+    ),
+    Setting(
+        "negative", ("greedy", "wake_sleep"), _NEGATIVE_FORM, _NEGATIVE_MEANING, method(_NEGATIVE), _call("cd", "1")
+    ),
     Setting(
         "negative",
         ("fit",),

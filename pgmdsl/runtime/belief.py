@@ -109,6 +109,12 @@ class BeliefNet(Machine):
         """The machine whose conditional a layer is drawn from: of its parents, or of the core."""
         return self.children.get(layer, self.core)
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights of all its edges, each once."""
+        every = (*self.artifact.edges, *self.artifact.directed, *self.artifact.recognition)
+        return tuple(dict.fromkeys(edge.weight for edge in every))
+
     def below(self, layer: str) -> tuple[str, ...]:
         """The children of a layer."""
         return tuple(name for name, machine in self.children.items() if layer in machine.layers and layer != name)
@@ -201,6 +207,23 @@ class BeliefNet(Machine):
     @staticmethod
     def _of(machine: Machine, s: State) -> State:
         return {n: s[n] for n in machine.layers}
+
+    def draw_up(self, s: State, fields: State, seed: int, words: Words, clamped: Collection[str]) -> None:
+        """States of all layers that are not clamped from those that are, in place: by the pass up, then the core's.
+
+        Layers without recognition edges that have children are drawn as the stack's pass up gives them.
+        """
+        known = {n for n in self.layers if n in clamped or n in self.given}
+        self.pass_up(s, seed, words, known)
+        set_ = known | self.recognition.keys()
+        for name in self.stack_order:
+            if name not in set_:
+                self._stack_mean(name, s, fields, set_)
+                self.stack.sample(name, fields[name], stream_key(seed, *words, "stack", name), s[name], s=s)
+            set_.add(name)
+        seen = [n for n in self.core.layers if n in set_]
+        if len(seen) < len(self.core.layers):
+            self.core.bottom_up(self._of(self.core, s), self._of(self.core, fields), seen, seed, (*words, "core"))
 
     # --- sampling -----------------------------------------------------------------------------------------
 

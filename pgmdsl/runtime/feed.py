@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pgmdsl.runtime.parameters import data_statistics
 from pgmdsl.runtime.random import permutation, stream_key
 
 Array = NDArray[Any]
+Passing = Literal["sample", "factorised", "mean"]
 MOST_CASES = 10_000  # from which the means of layers that are not data are measured
 SWEEPS = 10  # of Gibbs in an upward pass from layers with missing values
 
@@ -27,9 +28,21 @@ class Feed:
     Missing values are filled in for the kernels' sake; `held` says which entries are observed.
     """
 
-    def __init__(self, data: Data, machine: Machine, seed: int, passes: Sequence[tuple[Machine, str]] = ()) -> None:
-        """Feed `machine`; what it holds of the layers that are data or drawn is filled in."""
+    def __init__(
+        self,
+        data: Data,
+        machine: Machine,
+        seed: int,
+        passes: Sequence[tuple[Machine, str]] = (),
+        passing: Passing = "sample",
+    ) -> None:
+        """Feed `machine`; what it holds of the layers that are data or drawn is filled in.
+
+        `passing` says what passes give: `sample` states drawn layer by layer, `mean` the means given means below,
+        `factorised` states drawn at these means (Salakhutdinov 2015, Algorithms 1 and 2).
+        """
         self.data, self.machine, self.seed, self.passes = data, machine, seed, tuple(passes)
+        self.passing = passing
         drawn = {upper for _, upper in self.passes}
         self.layers = tuple(n for n in machine.layers if n in data.columns or n in drawn)
         self._scratch: State = {}
@@ -37,7 +50,7 @@ class Feed:
     def watched(self) -> Feed:
         """The feed for figures: of states of the model, see `Data.drawn`."""
         data = self.data.drawn()
-        return self if data is self.data else Feed(data, self.machine, self.seed, self.passes)
+        return self if data is self.data else Feed(data, self.machine, self.seed, self.passes, self.passing)
 
     @property
     def kernels(self) -> Kernels:
@@ -58,9 +71,13 @@ class Feed:
         for machine, upper in self.passes:
             present[upper] = self._target(upper, s, len(cases))
             words_here = ("pass", upper, *(("fixed",) if words is None else words))
-            self._draw_upper(
-                machine, upper, {n: x for n, x in present.items() if n in machine.layers}, held, words_here
-            )
+            here = {n: x for n, x in present.items() if n in machine.layers}
+            drawn = self.passing == "sample" or (self.passing == "factorised" and self._is_last(upper))
+            self._draw_upper(machine, upper, here, held, words_here, drawn=drawn)
+
+    def _is_last(self, upper: str) -> bool:
+        """Whether no later pass begins at this layer."""
+        return not any(upper in machine.layers for machine, other in self.passes if other != upper)
 
     def held(self, cases: Array) -> dict[str, NDArray[np.bool_]]:
         """Which entries are observed in some cases, (cases, size), of the layers that lack some in them."""
@@ -71,15 +88,25 @@ class Feed:
         return {name: mask for name, mask in found.items() if mask is not None}
 
     def _draw_upper(
-        self, machine: Machine, upper: str, s: State, held: Mapping[str, NDArray[np.bool_]], words: Words
+        self,
+        machine: Machine,
+        upper: str,
+        s: State,
+        held: Mapping[str, NDArray[np.bool_]],
+        words: Words,
+        *,
+        drawn: bool,
     ) -> None:
         """The upper layer of a pass given the lower ones, in place: at once where its units are then independent.
 
-        With missing values, or a lateral edge, by Gibbs sweeps.
+        With missing values, or a lateral edge, by Gibbs sweeps. Without `drawn` its means.
         """
         here = {n: mask for n, mask in held.items() if n in s}
         clamped = {n for n in s if n != upper and n not in here}
         fields = {n: self._target(n, {}, len(x), "field") for n, x in s.items() if n not in clamped}
+        if not drawn:
+            machine.infer(s, fields, clamped, SWEEPS, here)
+            return
         machine.bottom_up(s, fields, clamped, self.seed, words, here)
         if here or upper in machine.lateral:
             machine.gibbs(s, fields, SWEEPS, self.seed, words, clamped, held=here)
@@ -113,6 +140,11 @@ class Feed:
                 total[name] += weight @ s[name]
         mass = self.data.weight(cases).sum()
         return {n: (t / mass).astype(self.machine.dtype) for n, t in total.items()}
+
+    def first_cases(self, words: Words, count: int) -> Array:
+        """So many case numbers for chains to start from, every case as often as others, in an order of their own."""
+        order = permutation(stream_key(self.seed, *words, "chains"), self.data.cases)
+        return order[np.arange(count) % self.data.cases]
 
     def sample_cases(self, most: int) -> Array:
         """At most so many case numbers, the same at every call."""

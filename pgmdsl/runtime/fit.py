@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.belief_learner import BeliefLearner
 from pgmdsl.runtime.feed import Feed
 from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine, Words
@@ -18,7 +19,6 @@ from pgmdsl.runtime.random import permutation, stream_key
 from pgmdsl.runtime.recipe import Recipe
 
 Array = NDArray[Any]
-MEASURED = 2000  # cases at most on which the variance of layers is measured
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Job:
     feed: Feed
     valid: Feed | None
     recipe: Recipe
-    learner: Learner
+    learner: Learner | BeliefLearner
     step: int = 0
     best_value: float | None = None
     since_best: int = 0
@@ -87,22 +87,7 @@ class Job:
 
     def start(self) -> None:
         """Offsets, chains and what steps are divided by, before the first step."""
-        chains, held = self.learner.negative.start_states, {}
-        if chains:
-            rows = len(next(iter(chains.values())))
-            order = permutation(stream_key(self.feed.seed, *self.words, "chains"), self.cases)
-            cases = order[np.arange(rows) % self.cases]
-            self.feed.fill(cases, {n: x for n, x in chains.items() if n in self.feed.layers}, (*self.words, "chains"))
-            held = self.feed.held(cases)
-        self.learner.start(self.feed.means(), self.words, held)
-        pace = self.learner.optimiser.pace
-        wanted = [n for n in self.feed.layers if pace.is_measured(n)]
-        if wanted:
-            cases = self.feed.sample_cases(MEASURED)
-            s = self.machine.new_state(len(cases), wanted)
-            self.feed.fill(cases, s, None)
-            weight = self.feed.data.weight(cases)
-            pace.measure(s, weight / weight.sum(), self.feed.held(cases))
+        self.learner.begin(self.feed, self.words)
 
     def take_step(self, order: Array) -> None:
         """The next step. Batches divide the epoch's order evenly, so that none is a mere remainder."""
@@ -110,7 +95,7 @@ class Job:
         i = self.step % per
         cases = order[i * n // per : (i + 1) * n // per]
         words = (*self.words, self.step)
-        s = {name: x[: len(cases)] for name, x in self.learner.positive.s.items() if name in self.feed.layers}
+        s = {name: x[: len(cases)] for name, x in self.learner.states.items() if name in self.feed.layers}
         self.feed.fill(cases, s, words)
         weights, mass = None, 1.0
         if self.feed.data.weights is not None:
@@ -123,10 +108,10 @@ class Job:
 
     def averaged(self) -> Machine:
         """The machine with the averaged parameters, where the phase averages."""
-        if self.learner.average is None:
+        if not self.learner.averages:
             return self.machine
         parameters = dict(self.machine.parameters)
-        for name, value in self.learner.average.values.items():
+        for name, value in self.learner.averages.items():
             parameters[name] = value.reshape(parameters[name].shape)
         return self.machine.with_parameters(parameters)
 
@@ -145,20 +130,19 @@ class Job:
         if self.best_value is None or value > self.best_value:
             self.best_value, self.since_best = value, 0
             machine = self.averaged()
-            self.best = {n: machine.p[n].copy() for n in self.learner.optimiser.trained}
+            self.best = {n: machine.p[n].copy() for n in self.learner.trained}
         else:
             self.since_best += 1
 
     def finish(self) -> None:
         """Leave the machine with the best parameters, or with the average, or with the last."""
-        average = self.learner.average.values if self.learner.average else {}
-        for name, value in (self.best or average).items():
+        for name, value in (self.best or self.learner.averages).items():
             self.machine.p[name][:] = value
         self.machine.refresh()
 
     def verify_finite(self) -> None:
         """Raise `Error` if training has diverged."""
-        for name in self.learner.optimiser.trained:
+        for name in self.learner.trained:
             if not np.isfinite(self.machine.p[name]).all():
                 raise Error(
                     f"{self.name}: {name} is no longer finite after epoch {self.epochs_begun}: training has diverged. "

@@ -24,8 +24,11 @@ from pgmdsl.runtime.recipe import Negative, Recipe
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.estimators.exact import ExactStatistics
+    from pgmdsl.runtime.feed import Feed
+    from pgmdsl.runtime.tempering import Tempering
 
 Array = NDArray[Any]
+MEASURED = 2000  # cases at most on which the variance of layers is measured
 OFFSET_RATE = 0.01  # of the running means that centre hidden layers
 UNITS_DRAWN = 1000  # of each unit without input, whose variance hidden layers begin with in standardised coordinates
 
@@ -51,6 +54,7 @@ class Learner:
         seed: int,
         *,
         incomplete: Collection[str] = (),
+        drifting: Collection[str] = (),
         masks: Mapping[str, Array] | None = None,
     ) -> None:
         """Allocate all buffers. Raises `Error` for settings that this machine cannot follow.
@@ -62,12 +66,13 @@ class Learner:
             trained: the names of the parameters that are trained.
             seed: of all random numbers.
             incomplete: those of the observed layers that have missing values.
+            drifting: those of the observed layers whose means change while the model learns.
             masks: by weight, where it has entries, for those that do not have all.
         """
         self.machine, self.recipe, self.seed = machine, recipe, seed
         self.observed = tuple(n for n in machine.layers if n in observed)
         self.latent = tuple(n for n in machine.layers if n not in observed)
-        self.moving = tuple(n for n in machine.layers if n in self.latent or n in incomplete)
+        self.moving = tuple(n for n in machine.layers if n in {*self.latent, *incomplete, *drifting})
         _verify_objective(self, incomplete)
         layers = machine.artifact.layers
         self.running = {n: np.zeros(layers[n].size, machine.dtype) for n in machine.layers}
@@ -81,6 +86,26 @@ class Learner:
         self.optimiser = Optimiser(machine, trained, recipe.ascent, standardise=standardise, masks=masks)
         self.statistics = self.optimiser.statistics
         self.average = Average(machine, self.optimiser.trained, recipe.average) if recipe.average else None
+
+    @property
+    def states(self) -> State:
+        """Where the caller puts a batch: statistics of the observed layers."""
+        return self.positive.s
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The names of the parameters that are trained."""
+        return self.optimiser.trained
+
+    @property
+    def averages(self) -> Mapping[str, Array]:
+        """The averaged parameters, as the kernels take them; none where there is no average."""
+        return self.average.values if self.average else {}
+
+    @property
+    def tempering(self) -> Tempering | None:
+        """The exchange between temperatures, if there is one."""
+        return self.negative.tempering
 
     @property
     def approximates_missing(self) -> bool:
@@ -110,6 +135,23 @@ class Learner:
             array[...] = arrays[name]
 
     # --- steps --------------------------------------------------------------------------------------------
+
+    def begin(self, feed: Feed, words: Words) -> None:
+        """Take what a phase begins with from its data: offsets, chains, and what steps are divided by."""
+        chains, held = self.negative.start_states, {}
+        if chains:
+            rows = len(next(iter(chains.values())))
+            cases = feed.first_cases(words, rows)
+            feed.fill(cases, {n: x for n, x in chains.items() if n in feed.layers}, (*words, "chains"))
+            held = feed.held(cases)
+        self.start(feed.means(), words, held)
+        wanted = [n for n in feed.layers if self.optimiser.pace.is_measured(n)]
+        if wanted:
+            cases = feed.sample_cases(MEASURED)
+            s = self.machine.new_state(len(cases), wanted)
+            feed.fill(cases, s, None)
+            weight = feed.data.weight(cases)
+            self.optimiser.pace.measure(s, weight / weight.sum(), feed.held(cases))
 
     def start(self, means: Mapping[str, Array], words: Words, held: Held = NOTHING) -> None:
         """Take the means of the observed layers, and begin the chains.

@@ -111,6 +111,11 @@ class Machine:
         names = [n for n in self.layers if layers is None or n in layers]
         return {n: np.zeros((cases, self.artifact.layers[n].size), self.dtype) for n in names}
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights of its edges, each once."""
+        return tuple(dict.fromkeys(edge.weight for edge in self.edges))
+
     def neighbours(self, layer: str) -> set[str]:
         """The other layers that share an edge of this machine with a layer."""
         return {n for e in self.edges if layer in e.layers for n in e.layers if n != layer}

@@ -60,14 +60,14 @@ def watch(job: Job) -> Metrics:
         for n in hidden
         if machine.artifact.layers[n].values
     }
-    weights = dict.fromkeys(edge.weight for edge in machine.edges)
+    weights = machine.weights
     out["singular"] = {w: _round(largest_singular_value(machine.p[w].reshape(len(machine.p[w]), -1))) for w in weights}
     out["size"] = {w: _round(float(np.sqrt(np.mean(np.square(machine.p[w], dtype=np.float64))))) for w in weights}
     own = dict.fromkeys(p for n in machine.layers for p in machine.artifact.layers[n].parameters.values())
     if own:
         out["own"] = {p: [_round(float(f(machine.p[p]))) for f in (np.min, np.median, np.max)] for p in own}
-    if job.learner.negative.tempering is not None:
-        out["exchange"] = [_round(rate) for rate in job.learner.negative.tempering.take_rates()]
+    if job.learner.tempering is not None:
+        out["exchange"] = [_round(rate) for rate in job.learner.tempering.take_rates()]
     if job.valid is not None:
         valid = take_cases(job.valid, machine)
         out["valid_reconstruction"] = reconstruction_error(machine, valid, job.feed.layers)

@@ -1,7 +1,8 @@
 """The negative phase: states of the model itself, by Gibbs sweeps from where the recipe says.
 
 `cd` starts at the data, `gibbs` at independent units with the means of the data phase, `pcd` where it left off,
-`tempering` likewise with replicas at higher temperatures. Documents keep the lengths they start with, and given layers
+`tempering` likewise with replicas at higher temperatures; `conditional` takes the exact means of units that are
+independent given the given layers. Documents keep the lengths they start with, and given layers
 are those of the batch, as neither is modelled.
 """
 
@@ -36,7 +37,9 @@ class NegativePhase:
         self.machine, self.positive, self.recipe, self.seed = machine, positive, recipe, seed
         _verify_possible(machine, recipe)
         documents = [n for n in machine.layers if machine.artifact.layers[n].support == "counts"]
-        self.paired = recipe.kind == "cd" or (recipe.kind == "gibbs" and bool(documents or machine.given))
+        self.paired = recipe.kind in ("cd", "conditional") or (
+            recipe.kind == "gibbs" and bool(documents or machine.given)
+        )
         # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
         # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
         blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))
@@ -45,7 +48,8 @@ class NegativePhase:
         self.tempering = Tempering(machine, recipe, self.order, seed) if recipe.kind == "tempering" else None
         self._s = self.tempering.cold if self.tempering else machine.new_state(self._rows)
         self._fields = machine.new_state(self._rows)
-        self._means = machine.new_state(self._rows, self.order[-1] if self.order else ())
+        shown = self.order if recipe.kind == "conditional" else self.order[-1:]
+        self._means = machine.new_state(self._rows, [n for block in shown for n in block])
         self.chains = self.tempering.chains if self.tempering else self._s if recipe.kind == "pcd" else {}
 
     @property
@@ -67,8 +71,26 @@ class NegativePhase:
         if self.tempering:
             self.tempering.start(self.positive.running)
 
+    def states(self, cases: int) -> State:
+        """The states last sampled, as many as there are chains, or cases in the batch; where there are some."""
+        if self.recipe.kind in ("exact", "conditional"):
+            return {}
+        return {n: x[: cases if self.paired else self._rows] for n, x in self._s.items()}
+
+    def _conditional_means(self, batch: Batch) -> Shown:
+        """The data's given layers, and the exact means of the others given these."""
+        data, _ = self.positive.views(batch)
+        given = {n: data[n] for n in self.machine.given}
+        fields, means = ({n: x[n][: batch.cases] for n in self._means} for x in (self._fields, self._means))
+        for name, mean in means.items():
+            self.machine.kernels.field[name](self.machine.p, given, fields[name])
+            self.machine.mean(name, fields[name], mean, s={**given, name: data[name]})
+        return Shown({**given, **means}, batch.share, batch.weighted, fields)
+
     def sample(self, batch: Batch) -> Shown:
         """The next states, the layers drawn last by their conditional means."""
+        if self.recipe.kind == "conditional":
+            return self._conditional_means(batch)
         rows = batch.cases if self.paired else self._rows
         state, fields = ({n: a[:rows] for n, a in x.items()} for x in (self._s, self._fields))
         words = (*batch.words, "negative")

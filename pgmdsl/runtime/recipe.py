@@ -67,10 +67,12 @@ class Positive:
 class Negative:
     """Where the model's own states come from: `cd`, `pcd`, `gibbs`, `tempering` with sweeps, or `exact`.
 
+    `conditional` is exact at no cost where no two units share an edge once given layers are known: their means.
+
     `chains` is of pcd and tempering, `temperatures` how many of tempering.
     """
 
-    kind: Literal["cd", "pcd", "gibbs", "tempering", "exact"]
+    kind: Literal["cd", "pcd", "gibbs", "tempering", "exact", "conditional"]
     sweeps: int = 0
     chains: int = 0
     temperatures: int = TEMPERATURES
@@ -124,6 +126,8 @@ class Recipe:
     objective: Literal["likelihood", "pseudolikelihood"]
     positive: Positive
     negative: Negative
+    passing: Literal["sample", "factorised", "mean"] = "sample"
+    transpose: bool = False
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """How many steps the phase has."""
@@ -161,6 +165,8 @@ def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
         objective=_objective(_word(settings, "objective", "likelihood")),
         positive=_positive(settings.get("positive", Name("exact")), names),
         negative=_negative(settings["negative"], batch, names),
+        passing=_passing(_word(settings, "pass", "sample")),
+        transpose=_word(settings, "start", "random") == "transpose",
     )
 
 
@@ -221,6 +227,14 @@ def _centering(word: str) -> Literal["on", "off", "standardise"]:
             return word
         case _:
             raise AssertionError(f"the checker let centering = {word} pass")
+
+
+def _passing(word: str) -> Literal["sample", "factorised", "mean"]:
+    match word:
+        case "sample" | "factorised" | "mean":
+            return word
+        case _:
+            raise AssertionError(f"the checker let pass = {word} pass")
 
 
 def _objective(word: str) -> Literal["likelihood", "pseudolikelihood"]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from pgmdsl.compiler.artifact import Artifact, GreedyStage
 from pgmdsl.compiler.model import PhaseSpec
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.belief import BeliefNet, machine_of
+from pgmdsl.runtime.belief_learner import BeliefLearner
 from pgmdsl.runtime.checkpoint import save_checkpoint, split_arrays
 from pgmdsl.runtime.data import Splits
 from pgmdsl.runtime.estimators.normalise import normalisation
@@ -32,6 +34,7 @@ from pgmdsl.runtime.greedy import (
     stages_of,
     start_stage,
     trained_in_stage,
+    transpose_below,
 )
 from pgmdsl.runtime.kernels import Kernels, one_blas_thread
 from pgmdsl.runtime.learner import Learner
@@ -124,7 +127,7 @@ class Session:
         return TrainedRun(self.directory, self.parameters, self.metrics, self.splits)
 
     def _run_phase(self, phase: PhaseSpec) -> None:
-        if phase.kind == "fit":
+        if phase.kind != "greedy":
             self._run_job(self._fit_job(phase))
             return
         stages = stages_of(self.artifact, phase.target)
@@ -167,18 +170,20 @@ class Session:
 
     def _fit_job(self, phase: PhaseSpec) -> Job:
         recipe = recipe_of(phase, self.artifact.sizes)
-        machine = Machine(self.artifact, self.kernels, self.parameters, colours=self.colours)
-        return self._job("fit", recipe, machine, [], self._trained(recipe.freeze))
+        machine = machine_of(self.artifact, self.kernels, self.parameters, colours=self.colours)
+        return self._job(phase.kind, recipe, machine, [], self._trained(recipe.freeze))
 
     def _stage_job(self, phase: PhaseSpec, stage: GreedyStage) -> Job:
         fresh, recipe = not self.info.started, recipe_of(phase, self.artifact.sizes)
         if fresh and stage.upper not in self.own:
             self.own[stage.upper] = own_parameters(self.artifact, self.parameters, stage, self.own, self._lengths)
+            if recipe.transpose:
+                transpose_below(self.artifact, self.parameters, stage, self.own)
         own, trained = self.own[stage.upper], trained_in_stage(self.artifact, stage, self._trained(recipe.freeze))
         machine = stage_machine(self.artifact, self.kernels, self.parameters, stage, own, self.colours)
         passes = passes_below(self.artifact, self.kernels, self.parameters, stage, self.own)
         job = self._job(f"greedy {stage.upper}", recipe, machine, passes, trained)
-        if fresh and not self.info.warm:
+        if fresh and not self.info.warm and not recipe.transpose:
             start_stage(machine, job.feed, trained)
         return job
 
@@ -191,10 +196,15 @@ class Session:
         trained: frozenset[str],
     ) -> Job:
         seed = self.info.seed
-        feed = Feed(self.splits.train, machine, seed, passes)
-        valid = Feed(self.splits.valid, machine, seed, passes) if self.splits.valid else None
+        feed = Feed(self.splits.train, machine, seed, passes, recipe.passing)
+        valid = Feed(self.splits.valid, machine, seed, passes, recipe.passing) if self.splits.valid else None
         incomplete = incomplete_layers(feed)
-        learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, masks=self.masks)
+        learner: Learner | BeliefLearner
+        if isinstance(machine, BeliefNet):
+            sleeps = name == "wake_sleep"
+            learner = BeliefLearner(machine, feed.layers, recipe, trained, seed, sleeps=sleeps, masks=self.masks)
+        else:
+            learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, masks=self.masks)
         return Job(name, (self.info.phase, self.info.stage), machine, feed, valid, recipe, learner)
 
     # --- between steps and epochs -------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def derive_conditional(fields: Fields, name: str, given: tuple[str, ...]) -> Con
 def derive_recognition(symbols: Symbols) -> dict[str, Conditional]:
     """The conditionals q(h | below) of the layers with recognition edges, in the order of an up-pass."""
     found = {}
-    for name in recognised(symbols.model):
+    for name in recognised(symbols.model) if symbols.model.recognition else ():
         part = replace(symbols, model=recogniser_of(symbols.model, name))
         sources = tuple(n for n in part.model.layers if n != name)
         conditional = derive_conditional(derive_fields(part), name, sources)

@@ -80,7 +80,7 @@ def _compiled_whole(model: Model, parts: Parts, sizes: Mapping[str, int], dtype:
 
     plan = planned(parts.stack)
     kernels = emit_kernels(plan)
-    upward = emit_kernels(planned(parts.upward)) if parts.recognition else ""
+    upward = emit_kernels(planned(parts.upward)) if model.recognition else kernels
     core = _artifact(parts.core, sizes, dtype, kernels)
     compiled = ArtifactParts(
         core=core,

@@ -60,11 +60,21 @@ def child_of(model: Model, child: str) -> Model:
 
 
 def recogniser_of(model: Model, target: str) -> Model:
-    """The conditional model q(target | sources), with a bias of its own."""
+    """The conditional model q(target | sources), with a bias of its own.
+
+    In a model without recognition edges, the layer given its children as if their edges were undirected: the posterior
+    of the restricted machine of the two, which is what greedy pretraining leaves (Salakhutdinov 2015, eq. 24).
+    """
+    if not model.recognition:
+        back = tuple(_undirected(e) for e in model.directed if e.tail == target)
+        below = [e.head for e in model.directed if e.tail == target]
+        near = {target: replace(model.layers[target], counted=_documents(model, below))} | _given(model, below)
+        return _part(model, f"{model.name}_q_{target}", near, back)
     edges = tuple(_undirected(e) for e in model.recognition if e.head == target)
     sources = [name for name in model.layers if any(name in e.layers for e in edges) and name != target]
-    layer, counted = model.layers[target], tuple(n for n in sources if _is_document(model.layers[n]))
-    layers = {target: replace(layer, bias=layer.recognition, counted=counted)} | _given(model, sources)
+    layer = model.layers[target]
+    own = replace(layer, bias=layer.recognition, counted=_documents(model, sources))
+    layers = {target: own} | _given(model, sources)
     return _part(model, f"{model.name}_q_{target}", layers, edges)
 
 
@@ -73,10 +83,8 @@ def stack_of(model: Model) -> Model:
     edges = (*model.edges, *map(_undirected, model.directed))
     layers = {}
     for name, layer in model.layers.items():
-        near = {o for e in edges if name in e.layers for o in e.layers if o != name and _is_document(model.layers[o])}
-        layers[name] = (
-            layer if _is_document(layer) else replace(layer, counted=tuple(n for n in model.layers if n in near))
-        )
+        near = [o for e in edges if name in e.layers for o in e.layers if o != name]
+        layers[name] = layer if _is_document(layer) else replace(layer, counted=_documents(model, near))
     return _part(model, f"{model.name}_stack", layers, edges)
 
 
@@ -89,7 +97,14 @@ def upward_of(model: Model) -> Model:
 
 
 def recognised(model: Model) -> tuple[str, ...]:
-    """The layers that recognition edges go into, each after its sources: in the order of an up-pass."""
+    """The layers that are recognised, each after its sources: in the order of an up-pass.
+
+    Those that recognition edges go into; without such edges, the hidden layers with children.
+    """
+    if not model.recognition:
+        hidden = {e.tail for e in model.directed if model.layers[e.tail].role == "hidden"}
+        parents = [name for name in model.layers if name in hidden and name not in model.children]
+        return (*(name for name in reversed(model.children) if name in hidden), *parents)
     left = {e.head: {o.tail for o in model.recognition if o.head == e.head} for e in model.recognition}
     order: list[str] = []
     while left:
@@ -100,6 +115,11 @@ def recognised(model: Model) -> tuple[str, ...]:
 
 def _undirected(edge: Edge) -> Edge:
     return replace(edge, kind="undirected", head="")
+
+
+def _documents(model: Model, names: Collection[str]) -> tuple[str, ...]:
+    """The count layers among these, in file order."""
+    return tuple(n for n in model.layers if n in names and _is_document(model.layers[n]))
 
 
 def _is_document(layer: Layer) -> bool:

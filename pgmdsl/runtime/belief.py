@@ -48,7 +48,6 @@ class BeliefNet(Machine):
         core: the machine of the layers without parents.
         children: by child, that of p(child | parents), in the order of sampling.
         recognition: by target, that of q(target | sources), in the order of an up-pass.
-        stack: that of the whole with all edges undirected.
     """
 
     def __init__(
@@ -72,11 +71,10 @@ class BeliefNet(Machine):
         self.parts: Parts = parts
         self.core = part(parts.core, kernels)
         self.children = {name: part(found, kernels) for name, found in parts.children.items()}
-        if parts.recognition and upward is None:
+        if artifact.recognition and upward is None:
             upward = load_kernels(next(iter(parts.recognition.values())))
         self._upward = upward
-        self.stack = part(parts.stack, kernels)
-        self.recognition = {n: part(found, upward) for n, found in parts.recognition.items() if upward is not None}
+        self.recognition = {n: part(found, upward or kernels) for n, found in parts.recognition.items()}
         super().__init__(artifact, kernels, parameters, colours=colours, lengths=lengths)
 
     def with_parameters(self, parameters: Mapping[str, Array]) -> BeliefNet:
@@ -100,8 +98,13 @@ class BeliefNet(Machine):
     def refresh(self) -> None:
         """Compute the own fields of all parts again."""
         super().refresh()
-        for machine in (self.core, self.stack, *self.children.values(), *self.recognition.values()):
+        for machine in (self.core, *self.children.values(), *self.recognition.values()):
             machine.refresh()
+
+    @property
+    def undirected(self) -> Machine:
+        """The machine of the undirected part, which has the log Z of the whole."""
+        return self.core
 
     # --- structure ----------------------------------------------------------------------------------------
 
@@ -167,37 +170,19 @@ class BeliefNet(Machine):
     def infer(self, s: State, fields: State, clamped: Collection[str], sweeps: int = 10, held: Held = NOTHING) -> None:
         """Means of what is latent, in place: by the deterministic up-pass, then the core given what that gives.
 
-        Layers without recognition edges that have children are set by the pass up of the stack, as greedy pretraining
-        does (Salakhutdinov 2015, eqs. 26-28); latent children by the means of a pass down.
+        Latent children that are not recognised follow by the means of a pass down (Salakhutdinov 2015, eqs. 26-28).
         """
         known = {n for n in self.layers if n in clamped or n in self.given}
-        self._start_missing(s, held)
-        self.pass_up(s, None, (), known)
-        set_ = known | set(held) | self.recognition.keys()
-        for name in self.stack_order:
-            if name not in set_:
-                self._stack_mean(name, s, fields, set_)
-            set_.add(name)
-        seen = [n for n in self.core.layers if n in set_]
+        self.fill_missing(s, held)
+        self.pass_up(s, None, (), known | set(held))
+        seen = [n for n in self.core.layers if n in known or n in self.recognition]
         if len(seen) < len(self.core.layers):
-            self.core.infer(self._of(self.core, s), self._of(self.core, fields), seen, sweeps)
-        self.pass_down(s, None, (), set_, {n: m for n, m in held.items() if n in self.children})
+            here = {n: mask for n, mask in held.items() if n in self.core.layers}
+            self.core.infer(self._of(self.core, s), self._of(self.core, fields), seen, sweeps, here)
+        free = [n for n in self.children if n in self.recognition and n not in held]
+        self.pass_down(s, None, (), {*known, *free}, held)
 
-    @property
-    def stack_order(self) -> tuple[str, ...]:
-        """The hidden layers with children that have no recognition edges, bottom-up."""
-        hidden = [n for n in self.layers if self.artifact.layers[n].role == "hidden" and n not in self.recognition]
-        order = [n for n in reversed([*self.children]) if n in hidden]
-        return tuple(n for n in (*order, *(n for n in hidden if n not in order)) if self.below(n))
-
-    def _stack_mean(self, name: str, s: State, fields: State, known: Collection[str]) -> None:
-        """A layer's mean given its children in the machine with all edges undirected."""
-        stack = self.stack
-        present = {n: s[n] for n in self.below(name) if n in known}
-        stack.kernels.field[name](stack.p, present, fields[name])
-        stack.mean(name, fields[name], s[name], s={**present, name: s[name]})
-
-    def _start_missing(self, s: State, held: Held) -> None:
+    def fill_missing(self, s: State, held: Held) -> None:
         """Missing entries at the means of units without parents: where the pass up begins."""
         for name, mask in held.items():
             machine = self.factor(name)
@@ -209,19 +194,10 @@ class BeliefNet(Machine):
         return {n: s[n] for n in machine.layers}
 
     def draw_up(self, s: State, fields: State, seed: int, words: Words, clamped: Collection[str]) -> None:
-        """States of all layers that are not clamped from those that are, in place: by the pass up, then the core's.
-
-        Layers without recognition edges that have children are drawn as the stack's pass up gives them.
-        """
+        """States of all layers that are not clamped from those that are, in place: by the pass up, then the core's."""
         known = {n for n in self.layers if n in clamped or n in self.given}
         self.pass_up(s, seed, words, known)
-        set_ = known | self.recognition.keys()
-        for name in self.stack_order:
-            if name not in set_:
-                self._stack_mean(name, s, fields, set_)
-                self.stack.sample(name, fields[name], stream_key(seed, *words, "stack", name), s[name], s=s)
-            set_.add(name)
-        seen = [n for n in self.core.layers if n in set_]
+        seen = [n for n in self.core.layers if n in known or n in self.recognition]
         if len(seen) < len(self.core.layers):
             self.core.bottom_up(self._of(self.core, s), self._of(self.core, fields), seen, seed, (*words, "core"))
 

@@ -87,6 +87,7 @@ def log_partition_of_cases(
         "data_means": data_means,
         "progress": progress,
     }
+    machine, clamped, lengths = _undirected(machine, clamped, lengths)
     evidence = gather(machine, clamped, lengths=lengths)
     with one_blas_thread():
         require_normalised(machine, frozenset(evidence.known))
@@ -103,6 +104,15 @@ def log_partition_of_cases(
     return runs[0] if len(runs) == 1 else LogPartitions(runs, which)
 
 
+def _undirected(
+    machine: Machine, clamped: Mapping[str, Array] | None, lengths: Mapping[str, Any] | None
+) -> tuple[Machine, dict[str, Array], dict[str, Any]]:
+    """The undirected part of a model, which has its log Z, and what is known of its layers."""
+    part = machine.undirected
+    given, documents = ({n: x for n, x in (known or {}).items() if n in part.layers} for known in (clamped, lengths))
+    return part, given, documents
+
+
 def _exact(evidence: Evidence) -> tuple[LogPartition, ...]:
     start = time.perf_counter()
     values = [float(value) for value in sums_of(evidence)]
@@ -113,14 +123,15 @@ def _exact(evidence: Evidence) -> tuple[LogPartition, ...]:
 def is_enumerable(machine: Machine) -> bool:
     """Whether log Z is cheap to compute exactly."""
     try:
-        return _is_cheap(gather(machine))
+        return _is_cheap(gather(machine.undirected))
     except Error:
         return False
 
 
 def anneals_each(machine: Machine, clamped: Mapping[str, Array], lengths: Mapping[str, Array]) -> bool:
     """Whether log Z differs between cases (see `log_partition_of_cases`) and is not cheap to compute exactly."""
-    different, _ = distinct(gather(machine, clamped, lengths=lengths))
+    part, given, documents = _undirected(machine, clamped, lengths)
+    different, _ = distinct(gather(part, given, lengths=documents))
     return different.cases > 1 and not _is_cheap(different)
 
 
@@ -148,7 +159,8 @@ def held_in(data: Data) -> dict[str, NDArray[np.bool_]]:
 
 def data_means(machine: Machine, data: Data) -> dict[str, Array]:
     """Mean statistics (size,) of the visible layers over a data set."""
-    visible = [n for n in data.columns if n not in machine.given]
+    part = machine.undirected
+    visible = [n for n in data.columns if n in part.layers and n not in part.given]
     return {n: data.mean_statistic(n, partial(_statistic, machine, n)) for n in visible}
 
 

@@ -112,6 +112,11 @@ class Machine:
         return {n: np.zeros((cases, self.artifact.layers[n].size), self.dtype) for n in names}
 
     @property
+    def undirected(self) -> Machine:
+        """The machine of the undirected part, which has the log Z of the whole: itself."""
+        return self
+
+    @property
     def weights(self) -> tuple[str, ...]:
         """The weights of its edges, each once."""
         return tuple(dict.fromkeys(edge.weight for edge in self.edges))

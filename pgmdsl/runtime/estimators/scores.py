@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.estimators.bound import bound_of
 from pgmdsl.runtime.estimators.evidence import Evidence, gather, unique_rows
 from pgmdsl.runtime.estimators.exact import LIMIT, cost_of_sums, sums_of
+from pgmdsl.runtime.estimators.recognition import exact_sums, is_small, log_weights
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, Side, doubt_figure
 from pgmdsl.runtime.machine import NOTHING, Held, Machine
 
@@ -56,6 +58,10 @@ def score_cases(
 def _scores(evidence: Evidence, log_partition: LogPartition | LogPartitions, limit: int) -> Scores:
     log_z = "" if log_partition.side == "exact" else f", log Z by {log_partition.method.replace('_', ' ').upper()}"
     less = log_partition.of_cases(evidence.cases)
+    if isinstance(evidence.machine, BeliefNet):
+        if is_small(evidence):
+            return Scores(exact_sums(evidence) - less, log_partition.side, "enumeration" + log_z)
+        return Scores(log_weights(evidence).mean(axis=0) - less, "lower bound", "recognition" + log_z)
     cost = cost_of_sums(evidence)
     if cost is not None and cost.evaluations <= limit:
         how = "enumeration" if cost.enumerates else "free energy"
@@ -115,8 +121,9 @@ def evaluate(
     of_words = " of ordered documents" if documents else ""
     figures = [summarise(f"{name} {_kind(scores, of_words)}", scores, log_partition, weights, bits)]
     if scores.method.startswith("enumeration"):
-        bound = bound_of(evidence).log_weight - log_partition.of_cases(evidence.cases)
-        lower = Scores(bound, "lower bound", scores.method.replace("enumeration", "mean field"))
+        by, values = _bound(evidence)
+        bound = values - log_partition.of_cases(evidence.cases)
+        lower = Scores(bound, "lower bound", scores.method.replace("enumeration", by))
         figures.append(summarise(f"{name} {_kind(lower, of_words)}", lower, log_partition, weights, bits))
     units = sum(s.shape[1] for n, s in clamped.items() if n not in machine.given)
     doubt = doubt_total(evidence, scores.values + orders, log_partition)
@@ -130,6 +137,13 @@ def evaluate(
             more.append(perplexity(f"{name} perplexity per word", scores, words, log_partition, weights))
         figures += [replace(f, warning=figures[0].warning) for f in more]
     return figures
+
+
+def _bound(evidence: Evidence) -> tuple[str, Doubles]:
+    """How the variational bound is had, and its part that depends on the case."""
+    if isinstance(evidence.machine, BeliefNet):
+        return "recognition", log_weights(evidence).mean(axis=0)
+    return "mean field", bound_of(evidence).log_weight
 
 
 def _kind(scores: Scores, of: str) -> str:

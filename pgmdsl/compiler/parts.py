@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgmdsl.compiler.model import Edge, Layer, Model
+from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.units import Counts
 
 
@@ -131,6 +131,16 @@ def _given(model: Model, names: Sequence[str]) -> dict[str, Layer]:
     return {n: replace(model.layers[n], role="given", bias=None, parameters={}, counted=()) for n in names}
 
 
+def _placed(parameter: Parameter, layers: Mapping[str, Layer], edges: Sequence[Edge]) -> Parameter:
+    """A parameter whose axes are those of a part's own layers, where it stands for several."""
+    if set(parameter.layers) <= layers.keys():
+        return parameter
+    if parameter.kind == "weight":
+        return replace(parameter, layers=next(e.layers for e in edges if e.weight == parameter.name))
+    having = (n for n, x in layers.items() if parameter.name in (x.bias, *x.parameters.values()))
+    return replace(parameter, layers=(next(having),))
+
+
 def _part(model: Model, name: str, layers: Mapping[str, Layer], edges: tuple[Edge, ...]) -> Model:
     """A model of these layers and edges alone, with the parameters that they have."""
     ordered = {n: layers[n] for n in model.layers if n in layers}
@@ -144,7 +154,7 @@ def _part(model: Model, name: str, layers: Mapping[str, Layer], edges: tuple[Edg
         name=name,
         layers=ordered,
         edges=edges,
-        parameters={n: p for n, p in model.parameters.items() if n in used},
+        parameters={n: _placed(p, ordered, edges) for n, p in model.parameters.items() if n in used},
         checks=(),
         data=tuple(d for d in model.data if d.layer in layers or d.layer == "weights"),
         phases=(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
-from pgmdsl.runtime.belief import machine_of
+from pgmdsl.runtime.belief import BeliefNet, machine_of
 from pgmdsl.runtime.estimators.annealing import any_state
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.known import Known, latent_lengths, require_given
@@ -173,26 +173,40 @@ class Arrays:
         """
         machine = self.machine(params)
         s, t = self.statistics(positive, params, every=True), self.statistics(negative, params, every=True)
-        out = {}
-        for name, parameter in self.artifact.parameters.items():
-            if parameter.fixed:
-                continue
-            total = np.zeros_like(machine.p[name])
-            if parameter.kind == "weight":
-                self.kernels.weight_statistics[name](s, 1.0 / self.cases(s), False, total)
-                self.kernels.weight_statistics[name](t, -1.0 / self.cases(t), True, total)
-            else:
-                for layer in self.artifact.layers.values():
-                    for sign, side in ((1, s), (-1, t)):
-                        slope = self._slope(machine, layer, name, side)
-                        if slope is not None:
-                            total += sign * slope.mean(axis=0, dtype=np.float64).astype(self.dtype)
-            out[name] = total.reshape(parameter.shape)
-        return out
+        out: dict[str, Array] = {}
+        for part, data, model, fields in _phases(machine, s, t):
+            for name, parameter in part.artifact.parameters.items():
+                if not parameter.fixed:
+                    total = out.setdefault(name, np.zeros_like(machine.p[name]))
+                    for sign, side, at in ((1, data, {}), (-1, model, fields)):
+                        total += sign * self._mean_slope(part, name, side, at)
+        return {name: total.reshape(self.artifact.parameters[name].shape) for name, total in out.items()}
 
-    def _slope(self, machine: Machine, layer: ArtifactLayer, parameter: str, s: Mapping[str, Array]) -> Array | None:
+    def _mean_slope(self, part: Machine, name: str, s: Mapping[str, Array], fields: Mapping[str, Array]) -> Array:
+        """The mean over cases of -dE/d of a parameter, at states, or at the means that layers have at these fields."""
+        if part.artifact.parameters[name].kind == "weight":
+            total = np.zeros_like(part.p[name])
+            part.kernels.weight_statistics[name](s, 1.0 / self.cases(s), False, total)
+            return total
+        total = np.zeros(part.p[name].shape, self.dtype)
+        for layer in part.artifact.layers.values():
+            slope = self._slope(part, layer, name, s, fields.get(layer.name))
+            if slope is not None:
+                total += slope.mean(axis=0, dtype=np.float64).astype(self.dtype)
+        return total
+
+    def _slope(
+        self,
+        machine: Machine,
+        layer: ArtifactLayer,
+        parameter: str,
+        s: Mapping[str, Array],
+        at: Array | None,
+    ) -> Array | None:
         """-dE/d of each unit of a layer by its bias or one of its own parameters, (cases, size); None for others."""
         x = s[layer.name]
+        if layer.role == "given":
+            return None
         if layer.bias == parameter:
             exposure = machine.exposure(layer.name, s)
             slope = self.kernels.own_factor[layer.name](machine.p) * x
@@ -200,7 +214,29 @@ class Arrays:
         for own, name in layer.parameters.items():
             if name == parameter:
                 out = np.zeros_like(x)
+                if at is not None:
+                    own_field = machine.own_in(layer.name, s)
+                    self.kernels.expected_slope[layer.name][own](machine.p, at, own_field, 1.0, out)
+                    return out
                 field = machine.coupling(layer.name, s, len(x))
                 self.kernels.slope[layer.name][own](machine.p, x, field, out)
                 return out
         return None
+
+
+def _phases(
+    machine: Machine, s: Mapping[str, Array], t: Mapping[str, Array]
+) -> Iterator[tuple[Machine, dict[str, Array], dict[str, Array], dict[str, Array]]]:
+    """The parts that the likelihood consists of, each with the states of both its phases.
+
+    That of the undirected part has the states given; of a child with its parents the second has the child's means given
+    these, at the fields that come last.
+    """
+    core = machine.undirected
+    yield core, {n: s[n] for n in core.layers}, {n: t[n] for n in core.layers}, {}
+    for name, part in machine.children.items() if isinstance(machine, BeliefNet) else ():
+        here = {n: s[n] for n in part.layers}
+        field = part.coupling(name, {n: s[n] for n in part.given}, len(s[name]))
+        mean = np.empty_like(s[name])
+        part.mean(name, field, mean, s=here)
+        yield part, here, {**here, name: mean}, {name: field}

@@ -82,7 +82,7 @@ class Model:
 
     @property
     def energy(self) -> Formula:
-        """The energy of a joint state, for symbolic sizes."""
+        """The energy of a joint state, for symbolic sizes: minus its log-joint, up to log Z."""
         return Formula(self.derivation.energy.right, self._compiled.model)
 
     @property
@@ -137,11 +137,14 @@ class Model:
         return machine.free_energy(s)
 
     def log_joint(self, params: Parameters, state: State) -> Array:
-        """Log of the unnormalised joint probability of each case, (cases,): minus the energy."""
+        """Log of the joint probability of each case up to log Z, (cases,): minus the energy.
+
+        That of the undirected part, and log p(child | parents) of each child.
+        """
         return -self.energy_of(params, state)
 
     def mean(self, layer: str, params: Parameters, state: State, lengths: Lengths | None = None) -> Array:
-        """The mean of each unit given all others, (cases, *dims).
+        """The mean of each unit given all others, (cases, *dims); of layers with directed edges, given their parents.
 
         Args:
             layer: The layer.
@@ -231,7 +234,7 @@ class Model:
         machine = self._with_lengths(params, lengths)
         require_given(machine, observed)
         free = [n for n in self.layers if n not in observed]
-        if not machine.independent(free):
+        if not self.artifact.directed and not machine.independent(free):
             edge = next(e for e in machine.edges if sum(n in free for n in e.layers) > 1)
             pair = list(dict.fromkeys(n for n in edge.layers if n in free))
             these = f"{pair[0]} and {pair[1]} share an edge" if len(pair) > 1 else f"units of {pair[0]} share edges"
@@ -245,13 +248,17 @@ class Model:
     def gradient(self, params: Parameters, positive: State, negative: State) -> dict[str, Array]:
         """The log-likelihood's gradient from states of both phases: E_positive[-dE/dtheta] - E_negative[-dE/dtheta].
 
+        Of a layer with parents the second term is the mean over its conditional given these in the positive states (the
+        delta rule), and `negative` is not looked at.
+
         Args:
             params: The parameters.
             positive: States of every layer, data-dependent; means are as good as samples.
             negative: States of every layer, from the model.
 
         Returns:
-            By name, arrays of the declared shapes, for every parameter that is not fixed.
+            By name, arrays of the declared shapes, for every parameter of the model that is not fixed; recognition's
+            are not the likelihood's.
         """
         return self._arrays.gradient(params, positive, negative)
 

@@ -74,7 +74,7 @@ def _image_layers(run: Run, role: str) -> Iterator[tuple[ArtifactLayer, tuple[in
 
 def _neighbours(run: Run, name: str) -> str:
     """The layers that a unit of this layer depends on, in words."""
-    edges = [e for e in run.model.artifact.edges if name in e.layers]
+    edges = [e for e in run.model.artifact.generative if name in e.layers and e.head in ("", name)]
     given = list(dict.fromkeys(n for e in edges for n in e.layers if n != name))
     if any(e.lateral for e in edges):
         given.append("other units")
@@ -101,7 +101,7 @@ def _draw_means(run: Run, folder: Path, progress: bool) -> dict[str, Path]:
 def _draw_weights(run: Run, folder: Path) -> dict[str, Path]:
     """For every weight of a visible image layer its filters; for every lateral weight its couplings."""
     out: dict[str, Path] = {}
-    for edge in run.model.artifact.edges:
+    for edge in run.model.artifact.generative:
         if edge.weight in out:
             continue
         path = _draw_couplings(run, edge, folder) if edge.lateral else _draw_filters(run, edge, folder)

@@ -51,9 +51,10 @@ class Samples(dict[str, Array]):
 
 
 class Means(dict[str, Array]):
-    """Posterior means by layer; `exact` says whether they are, or by mean field."""
+    """Posterior means by layer; `exact` says whether they are, `how` in words: exact, mean field, pass up."""
 
     exact: bool = False
+    how: str = "exact"
 
 
 class Gauged(dict[str, Array]):
@@ -156,6 +157,8 @@ class Run:
     ) -> Means:
         """Posterior means of what `data` leaves out, (cases, *dims): exact where independent, else by mean field.
 
+        In a model with directed edges by the deterministic pass up, with probabilities in place of states.
+
         Args:
             data: States of any layers; the run's held-out cases when None.
             sweeps: Of mean field.
@@ -167,6 +170,7 @@ class Run:
         with progress_bar("inference", progress) as tick:
             means = Means(infer(known, sweeps, tick))
         means.exact = known.exact
+        means.how = "exact" if known.exact else known.machine.inference
         return means
 
     def reconstruct(

@@ -105,7 +105,8 @@ def infer_command(
     means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated, progress=not as_json)
     path = output or run / "inferred.npz"
     save_arrays(path, means)
-    _report({"means": path, "how": "exact" if means.exact else f"mean field, {sweeps} sweeps"}, means, as_json)
+    how = f"{means.how}, {sweeps} sweeps" if means.how == "mean field" else means.how
+    _report({"means": path, "how": how}, means, as_json)
 
 
 @click.command("reconstruct")

@@ -161,6 +161,11 @@ class Artifact:
     parts: Parts | None = None
 
     @property
+    def generative(self) -> tuple[ArtifactEdge, ...]:
+        """The edges of the joint distribution: undirected and directed ones."""
+        return (*self.edges, *self.directed)
+
+    @property
     def nonpositive(self) -> frozenset[str]:
         """The weights that training keeps from going above 0, where the model would not normalise."""
         return frozenset(e.weight for w in self.watched if w.condition == "nonpositive" for e in w.edges)

@@ -198,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sparsity",
-        PHASES,
+        ("greedy", "fit"),
         "target | sparsity(target, strength)",
         "the field of each hidden unit is pulled by strength (1) times the target less its running mean statistic "
         "(Lee, Ekanadham and Ng 2008): for binary units, the derivative of a cross-entropy",

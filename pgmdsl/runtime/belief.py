@@ -102,6 +102,11 @@ class BeliefNet(Machine):
             machine.refresh()
 
     @property
+    def inference(self) -> str:
+        """How `infer` finds means of what is not independent, in words."""
+        return "pass up"
+
+    @property
     def undirected(self) -> Machine:
         """The machine of the undirected part, which has the log Z of the whole."""
         return self.core
@@ -181,6 +186,13 @@ class BeliefNet(Machine):
             self.core.infer(self._of(self.core, s), self._of(self.core, fields), seen, sweeps, here)
         free = [n for n in self.children if n in self.recognition and n not in held]
         self.pass_down(s, None, (), {*known, *free}, held)
+
+    def mean_field(self, s: State, fields: State, sweeps: int, clamped: Collection[str], held: Held = NOTHING) -> None:
+        """There is none: a child's normaliser has no mean in closed form."""
+        raise Error(
+            f"mean field is of undirected models, and {self.artifact.name} has directed edges: use its recognition "
+            "(infer), or Gibbs sampling"
+        )
 
     def fill_missing(self, s: State, held: Held) -> None:
         """Missing entries at the means of units without parents: where the pass up begins."""

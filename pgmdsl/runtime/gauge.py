@@ -48,7 +48,7 @@ def zero_sum(
     """
     copies = {name: np.array(array, artifact.dtype) for name, array in parameters.items()}
     gauge = _Gauge(artifact, kernels, copies, masks or {})
-    weights = dict.fromkeys(edge.weight for edge in artifact.edges)
+    weights = dict.fromkeys(edge.weight for edge in artifact.generative)
     for weight in sorted(weights, key=lambda w: -len(gauge.uses(w)[0].layers)):  # more axes shift into fewer
         gauge.centre_weight(weight)
     for name in dict.fromkeys(layer.bias for layer in artifact.layers.values() if layer.bias is not None):
@@ -80,7 +80,7 @@ class _Gauge:
 
     def uses(self, weight: str) -> list[ArtifactEdge]:
         """The edges that have this weight."""
-        return [edge for edge in self.artifact.edges if edge.weight == weight]
+        return [edge for edge in self.artifact.generative if edge.weight == weight]
 
     def centre_weight(self, weight: str) -> None:
         """Take the means over states off each of the weight's axes that has them, where they can be taken up."""
@@ -133,7 +133,9 @@ class _Gauge:
             return "its mask has some of the states of a site only"
         if self.artifact.parameters[weight].symmetric:
             return self._centre_symmetric(weight, uses, sites)
-        reason = self._take_up([self._demand(edge, axis, mean.sum(axis=-1)) for edge in uses])
+        # A shift over the states of a child is the same for all of them, and its normaliser takes it up.
+        due = [edge for edge in uses if edge.layers[axis] != edge.head]
+        reason = self._take_up([self._demand(edge, axis, mean.sum(axis=-1)) for edge in due])
         if reason is None:
             centred = (sites - mean[..., None]).reshape(*sites.shape[:-2], -1)
             self.p[weight] = np.ascontiguousarray(np.moveaxis(centred, -1, axis))

@@ -112,6 +112,11 @@ class Machine:
         return {n: np.zeros((cases, self.artifact.layers[n].size), self.dtype) for n in names}
 
     @property
+    def inference(self) -> str:
+        """How `infer` finds means of what is not independent, in words."""
+        return "mean field"
+
+    @property
     def undirected(self) -> Machine:
         """The machine of the undirected part, which has the log Z of the whole: itself."""
         return self

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import conditions_of, is_enumerable, log_partition_of_cases
@@ -214,7 +215,7 @@ def stop_value(job: Job, metric: str) -> float:
             log_z = log_partition_of_cases(
                 machine, "auto", job.feed.means(), given, lengths, temperatures=STOP_TEMPERATURES
             )
-            if metric == "bound":
+            if metric == "bound" and not isinstance(machine, BeliefNet):
                 bound = mean_field_bound(machine, observed, held=taken.held).log_weight
                 values = bound - log_z.of_cases(len(bound))
             else:

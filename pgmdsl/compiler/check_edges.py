@@ -96,6 +96,8 @@ def _check_edge(
     names = tuple(layer.name for layer in members)
     clause = declaration.weight
     transposed = clause is not None and clause.transposed
+    if transposed and kind != "undirected":
+        raise _directed_prime(kind, weight, names)
     pair = len(members) == 2 and members[0] is not members[1]
     if transposed and pair:
         members, names = members[::-1], names[::-1]
@@ -122,6 +124,19 @@ def _meaningless_prime(weight: Identifier, members: Sequence[Layer]) -> MistakeE
     message = f"a prime reverses the two layers of a weight, and {name} has {len(members)}"
     help = f"write {name} without it, and the layers of this edge in the order of the axes of {name}"
     return MistakeError("E081", weight.span, message, help)
+
+
+def _directed_prime(kind: EdgeKind, weight: Identifier, names: Sequence[str]) -> MistakeError:
+    first, second = names
+    axis, own = (
+        ("child", f"{weight.name}, or") if kind == "directed" else ("source", "a weight of its own, for example")
+    )
+    message = (
+        f"a prime reverses an undirected edge; the weight of this one has the shape ({first}, {second}), the {axis}'s "
+        "axis first"
+    )
+    letter = "W" if kind == "directed" else "R"
+    return MistakeError("E081", weight.span, message, f"write {own} {letter}_{first}_{second}")
 
 
 def _verify_modelled(declaration: EdgeDeclaration, members: Sequence[Layer]) -> None:
@@ -195,9 +210,9 @@ def _axes(count: int) -> str:
 
 
 def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
-    seen: set[tuple[tuple[str, ...], str]] = set()
+    seen: set[tuple[EdgeKind, tuple[str, ...], str]] = set()
     for edge in edges:
-        if (edge.layers, edge.weight) in seen:
+        if (edge.kind, edge.layers, edge.weight) in seen:
             counts = "its energy counts" if edge.kind == "undirected" else "what it sends counts"
             scope.diagnostics.warn(
                 "W002",
@@ -205,4 +220,4 @@ def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
                 f"this edge with {edge.weight} stands twice, so {counts} twice",
                 "leave one out, or give it a weight of its own",
             )
-        seen.add((edge.layers, edge.weight))
+        seen.add((edge.kind, edge.layers, edge.weight))

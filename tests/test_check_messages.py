@@ -178,7 +178,7 @@ MORE = {
     "h -> v\nh -- g : W\nv ~> h : W\n",
     "E116-chain": LAYERS + "v -> h\nh -> g\n",
     "E116-hidden-parent": LAYERS + "h -> v\nh -> g\n",
-    "E117-own": X + "unit u {\n  param g > 0\n  support x in {0, 1}\n  energy 0\n  statistic g*x\n}\n"
+    "E117-own": X + "unit u {\n  param g > 0\n  support x in {0, 1}\n  energy g*x^2\n  statistic g*x\n}\n"
     "visible v : binary[3]\nvisible w : binary[3]\nhidden h : u[2]\nhidden z : gaussian[2](sigma = learned)\n"
     "h -> v\nh -> w\nz -> v\n",
     "W002-directed": LAYERS + "h -> v : W\nv <- h : W\ng -> h\nv ~> h : R\nv ~> h : R\nh ~> g\n",

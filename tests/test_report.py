@@ -16,9 +16,13 @@ from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.driver import STAGES, compile_source, show_stage
+from pgmdsl.compiler.energy import energy_terms
+from pgmdsl.compiler.expressions import total
 from pgmdsl.compiler.model import Model
+from pgmdsl.compiler.normal_product import add
 from pgmdsl.compiler.prove import Status, Verdict
 from pgmdsl.compiler.report import WIDTH, derivation_json, derivation_latex, derivation_text
+from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.parse import parse_expression, parse_file
 from pgmdsl.grammar.source import Source
@@ -63,6 +67,35 @@ h -- h : J
 x * m * h : T
 r -- h : R
 m -- z : S
+""",
+    "belief": """model DBN(D = 784, F1 = 500, F2 = 500, F3 = 2000, K = 10)
+visible v  : binary[D]
+hidden  h1 : binary[F1]
+hidden  h2 : binary[F2]
+visible y  : softmax[K]
+hidden  h3 : binary[F3]
+h1 -> v  : W1
+h2 -> h1 : W2
+h2 -- h3 : W3
+y  -- h3 : U
+v  ~> h1 : R1
+h1 ~> h2 : R2
+""",
+    "directed": """model Directed(D = 5, K = 4, F = 3, G = 2)
+given   x : binary[2]
+visible v : gaussian[D](sigma = learned)
+visible w : replicated_softmax[K]
+visible y : softmax[K]
+hidden  h : binary[F]
+hidden  g : spin[G]
+h -> v : W
+x -> v : C
+h -> w : U
+h -> y : S
+g -- h : J
+h -- h : L
+v ~> h
+w ~> h : R
 """,
 }
 
@@ -122,6 +155,34 @@ def test_json_formulas_are_the_derived_ones(name: str) -> None:
         assert isinstance(parse_expression(shown["equation"]["ebm"]), Compare | Call)
     assert found["gradients"].keys() == derivation.gradients.keys()
     assert (found["free_energy"] is None) == (found["free_energy_reason"] is not None) == (name != "mixed")
+    for layer, c in derivation.recognition.items():
+        assert found["recognition"][layer]["equation"]["ebm"].startswith("q(")
+        assert parse_expression(found["recognition"][layer]["mean"]["ebm"]) == c.mean
+    assert [(e["kind"], tuple(e["layers"])) for e in found["edges"]] == [(e.kind, e.layers) for e in model.all_edges]
+
+
+@pytest.mark.parametrize("name", ["belief", "directed"])
+def test_delta_rules_are_the_slopes_of_the_energy(name: str) -> None:
+    model, derivation = derived(name)
+    symbols = Symbols.of(model)
+    energy = total(energy_terms(symbols, model.layers))
+    for child, weight in [("v", "b_v"), *((e.layers[0], e.weight) for e in model.directed)]:
+        parameter = model.parameters[weight]
+        reader = symbols.reader()
+        slope = reader.algebra.derivative(reader.read(energy), weight, symbols.parameter_letters(parameter))
+        shown = derivation.gradients[weight].right
+        assert isinstance(shown, Call)
+        assert reader.algebra.is_zero(add(reader.read(shown.arguments[0]), slope)), (child, weight)
+
+
+def test_a_model_of_given_causes_has_no_normaliser() -> None:
+    source = Source(
+        "m.ebm", "model X\ngiven x : binary[2]\nvisible v : binary[3]\nhidden h : binary[2]\nx -> h\nh -> v\n"
+    )
+    compiled = compile_source(source, {})
+    text = derivation_text(compiled.model, compiled.derivation)
+    assert "(the probability of a state is exp(-E))" in text
+    assert "given its parents; f is" in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

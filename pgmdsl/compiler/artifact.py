@@ -155,6 +155,11 @@ class Artifact:
     parts: Parts | None = None
 
     @property
+    def all_edges(self) -> tuple[ArtifactEdge, ...]:
+        """The edges of every kind, each kind in file order."""
+        return (*self.edges, *self.directed, *self.recognition)
+
+    @property
     def nonpositive(self) -> frozenset[str]:
         """The weights that training keeps from going above 0, where the model would not normalise."""
         return frozenset(e.weight for w in self.watched if w.condition == "nonpositive" for e in w.edges)

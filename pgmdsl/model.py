@@ -104,8 +104,8 @@ class Model:
 
     @property
     def kernels_source(self) -> str:
-        """The generated Python file."""
-        return self.artifact.kernels
+        """The generated Python file, or the files of the parts of a model with directed edges, one after another."""
+        return "\n\n".join(self.artifact.kernel_files.values())
 
     def __repr__(self) -> str:
         """The layers and edges in a line each."""

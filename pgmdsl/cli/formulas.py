@@ -109,7 +109,11 @@ def compile_command(
     stage: str | None,
     output: Path | None,
 ) -> None:
-    """Compile FILE: one readable Numba file of kernels, and the derivation it was made from."""
+    """Compile FILE: a readable Numba file of kernels, and the derivation it was made from.
+
+    Of a model with directed edges there is a file of each part: core (the layers without parents), p_v (v given its
+    parents), q_h (recognition of h), and stack (all edges undirected, for greedy pretraining).
+    """
     from pgmdsl.compiler.driver import compile_source, show_stage
     from pgmdsl.compiler.report import derivation_text
 
@@ -122,7 +126,7 @@ def compile_command(
     derivation = derivation_text(compiled.model, compiled.derivation)
     writing(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
     for name, text in (
-        (f"{file.stem}_{artifact.hash[:8]}.py", artifact.kernels),
+        *((f"{file.stem}_{artifact.hash[:8]}{part}.py", kernels) for part, kernels in artifact.kernel_files.items()),
         ("derivation.txt", derivation),
         ("hash.txt", artifact.hash + "\n"),
     ):

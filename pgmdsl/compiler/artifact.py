@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pgmdsl.compiler.model import DataSpec, EdgeKind, Initial, Mask, PhaseSpec
 
@@ -107,19 +107,39 @@ class Watched:
     edges: tuple[ArtifactEdge, ...]
 
 
+T = TypeVar("T")
+U = TypeVar("U")
+
+
 @dataclass(frozen=True)
-class Parts:
-    """What a model with directed edges consists of, each an undirected model or a conditional one of its own.
+class PartsOf(Generic[T]):
+    """Something of each part of a model with directed edges, each an undirected or a conditional model of its own.
 
     `core`: the layers without parents. `children`: p(child | parents), the parents given, in the order of sampling.
     `recognition`: q(target | sources), the sources given, in the order of an up-pass. `stack`: the whole with all its
     edges undirected, of which greedy pretraining trains restricted machines.
     """
 
-    core: Artifact
-    children: Mapping[str, Artifact]
-    recognition: Mapping[str, Artifact]
-    stack: Artifact
+    core: T
+    children: Mapping[str, T]
+    recognition: Mapping[str, T]
+    stack: T
+
+    @property
+    def named(self) -> dict[str, T]:
+        """The parts by the names of their files: `core`, `p_v`, `q_h1`, `stack`."""
+        children = {f"p_{name}": part for name, part in self.children.items()}
+        recognition = {f"q_{name}": part for name, part in self.recognition.items()}
+        return {"core": self.core, **children, **recognition, "stack": self.stack}
+
+    def mapped(self, function: Callable[[T], U]) -> PartsOf[U]:
+        """What a function makes of each part."""
+        return PartsOf(
+            core=function(self.core),
+            children={name: function(part) for name, part in self.children.items()},
+            recognition={name: function(part) for name, part in self.recognition.items()},
+            stack=function(self.stack),
+        )
 
 
 @dataclass(frozen=True)
@@ -155,6 +175,13 @@ class Artifact:
     parts: Parts | None = None
 
     @property
+    def kernel_files(self) -> dict[str, str]:
+        """The generated files by what follows their stem: one, or one of each part (`_core`, `_p_v`, `_q_h1`)."""
+        if self.parts is None:
+            return {"": self.kernels}
+        return {f"_{name}": part.kernels for name, part in self.parts.named.items()}
+
+    @property
     def all_edges(self) -> tuple[ArtifactEdge, ...]:
         """The edges of every kind, each kind in file order."""
         return (*self.edges, *self.directed, *self.recognition)
@@ -163,3 +190,6 @@ class Artifact:
     def nonpositive(self) -> frozenset[str]:
         """The weights that training keeps from going above 0, where the model would not normalise."""
         return frozenset(e.weight for w in self.watched if w.condition == "nonpositive" for e in w.edges)
+
+
+Parts = PartsOf[Artifact]

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
-from pgmdsl.compiler.artifact import Parts as ArtifactParts
+from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter, PartsOf
 from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
@@ -17,7 +16,7 @@ from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
 from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.normalise import watched_groups
-from pgmdsl.compiler.parts import Parts, parts_of
+from pgmdsl.compiler.parts import parts_of
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
@@ -32,11 +31,14 @@ STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 @dataclass(frozen=True)
 class Compiled:
-    """Every stage's value for one source, sizes and dtype; `warnings` are what the check had to say."""
+    """Every stage's value for one source, sizes and dtype; `warnings` are what the check had to say.
+
+    `plans` are those of the generated files: one, or one a part of a model with directed edges.
+    """
 
     model: Model
     derivation: Derivation
-    plan: KernelPlan
+    plans: tuple[KernelPlan, ...]
     artifact: Artifact
     warnings: tuple[Diagnostic, ...]
 
@@ -69,44 +71,33 @@ def compile_source(
     parts = parts_of(model)
     if parts is None:
         plan, artifact = _compiled_part(model, derivation, sizes, dtype)
-    else:
-        plan, artifact = _compiled_whole(model, parts, sizes, dtype)
-    return Compiled(model, derivation, plan, artifact, warnings)
+        return Compiled(model, derivation, (plan,), artifact, warnings)
+    each = parts.mapped(lambda part: _compiled_part(part, derive_model(part), sizes, dtype))
+    plans = tuple(plan for plan, _ in each.named.values())
+    artifact = _whole(model, each.mapped(lambda pair: pair[1]), sizes, dtype)
+    return Compiled(model, derivation, plans, artifact, warnings)
 
 
-def _compiled_whole(
-    model: Model, parts: Parts, sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
-) -> tuple[KernelPlan, Artifact]:
+def _whole(
+    model: Model, parts: PartsOf[Artifact], sizes: Mapping[str, int], dtype: Literal["float32", "float64"]
+) -> Artifact:
     """The artifact of a model with directed edges, whose kernels are those of its parts."""
-
-    def part(model: Model) -> Artifact:
-        return _compiled_part(model, derive_model(model), sizes, dtype)[1]
-
-    plan, stack = _compiled_part(parts.stack, derive_model(parts.stack), sizes, dtype)
-    stack = replace(stack, greedy=greedy_stages(model))
-    core = part(parts.core)
-    compiled = ArtifactParts(
-        core=core,
-        children={name: part(child) for name, child in parts.children.items()},
-        recognition={name: part(target) for name, target in parts.recognition.items()},
-        stack=stack,
-    )
-    whole = replace(
-        stack,
+    return replace(
+        parts.stack,
         name=model.name,
         hash=_digest(model.source, sizes, dtype),
         layers={layer.name: _layer(layer, sizes) for layer in model.layers.values()},
         edges=_edges(model.edges),
         parameters={p.name: _parameter(p, sizes) for p in model.parameters.values()},
-        blocks=core.blocks,
+        blocks=parts.core.blocks,
         closed=(),
+        greedy=greedy_stages(model),
         phases=model.phases,
-        watched=core.watched,
+        watched=parts.core.watched,
         directed=_edges(model.directed),
         recognition=_edges(model.recognition),
-        parts=compiled,
+        parts=replace(parts, stack=replace(parts.stack, greedy=greedy_stages(model))),
     )
-    return plan, whole
 
 
 def _compiled_part(
@@ -153,9 +144,9 @@ def show_stage(compiled: Compiled, stage: str) -> str:
         case "derivation":
             return show_derivation(compiled.model, compiled.derivation)
         case "plan":
-            return show_plan(compiled.plan)
+            return "\n\n".join(map(show_plan, compiled.plans))
         case "kernels":
-            return compiled.artifact.kernels
+            return "\n\n".join(compiled.artifact.kernel_files.values())
         case _:
             raise Error(f"there is no stage {stage!r}: the stages are {', '.join(STAGES)}")
 

@@ -10,23 +10,13 @@ stack, is what greedy pretraining trains restricted machines of (Hinton, Osinder
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from pgmdsl.compiler.artifact import PartsOf
 from pgmdsl.compiler.model import Edge, Layer, Model
 from pgmdsl.compiler.units import Counts
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What a model with directed edges consists of.
-
-    `children` are in the order of sampling, parents before children; `recognition` by target, bottom-up.
-    """
-
-    core: Model
-    children: Mapping[str, Model]
-    recognition: Mapping[str, Model]
-    stack: Model
+Parts = PartsOf[Model]
 
 
 def parts_of(model: Model) -> Parts | None:
@@ -50,7 +40,7 @@ def child_of(model: Model, child: str) -> Model:
     """The conditional model p(child | parents)."""
     edges = tuple(replace(e, kind="undirected") for e in model.directed if e.layers[0] == child)
     layers = {child: replace(model.layers[child], counted=())} | _given(model, model.parents(child))
-    return _part(model, f"{model.name}_{child}", layers, edges)
+    return _part(model, f"{model.name}_p_{child}", layers, edges)
 
 
 def recogniser_of(model: Model, target: str) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import floor, hypot
 from typing import Literal
 
@@ -15,15 +16,17 @@ _GAP = 44.0  # between boxes side by side
 _RISE = 112.0  # from a level to the next
 _MARGIN = 20.0
 _SWEEPS = 4
-_CLEAR = 22.0  # between a label's centre and another line
+_CLEAR = 14.0  # between a label and another line
 _LOOP = 64.0  # how far the control point of a loop stands from the corner of its box
 _LOOP_ROOM = 36.0  # what a loop and its label take up beside the box, and above it
-_ASIDE = 44.0  # between the curves of two kinds of edges of the same layers
+_ASIDE = 44.0  # between the ends of two curves at one side of a box
+_CORNER = 14.0  # between such an end and the corner of the box
 _PASSING = 14.0  # between a box and a curve that passes by
 _APART = 56.0  # between a multiplicative edge's node and the next, or a loop
 
 Point = tuple[float, float]
 Curve = tuple[Point, Point, Point]  # start, control point, end
+Key = tuple[tuple[str, ...], EdgeKind]  # the ends of a curve, and what edges it is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ def units_text(model: Model, layer: Layer) -> str:
 def layer_levels(model: Model) -> dict[str, int]:
     """Each layer's level: parents above their children, other hidden layers by distance from what is observed.
 
-    Visible and given layers stand on level 0, or where they are joined to layers without children of their own, one
-    level below the lowest of these (labels beside the layer below the top one); layers that nothing reaches on level 1.
+    Visible and given layers stand on level 0. Where they are joined to what stands above children, as labels are to the
+    top layer of a belief net, they stand one level below it. Layers that nothing reaches stand on level 1.
     """
     level: dict[str, int] = {}
     for child in reversed(model.children):
@@ -100,13 +103,13 @@ def layer_levels(model: Model) -> dict[str, int]:
     if not level:
         level = dict.fromkeys(list(model.layers)[:1], 0)
     while joined := {
-        name: min(near)
+        name: near
         for name in model.layers
         if name not in level and (near := [level[n] for n in model.neighbours(name) if n in level])
     }:
-        hidden = {n: k + 1 for n, k in joined.items() if model.layers[n].role == "hidden"}
-        first, lowest = next(iter(joined.items()))
-        level.update({n: k for n, k in hidden.items() if k == min(hidden.values())} or {first: max(0, lowest - 1)})
+        hidden = {n: min(near) + 1 for n, near in joined.items() if model.layers[n].role == "hidden"}
+        first, above = next(iter(joined.items()))
+        level.update({n: k for n, k in hidden.items() if k == min(hidden.values())} or {first: max(0, max(above) - 1)})
     return {name: level.get(name, 1) for name in model.layers}
 
 
@@ -231,23 +234,55 @@ def _reach(row: list[str], layers: tuple[str, ...]) -> int:
 
 
 def _links(model: Model, boxes: dict[str, Box], rows: list[list[str]]) -> tuple[Link, ...]:
-    """The curves of all edges of two layers or one; those of several kinds between two layers stand side by side."""
-    labels: dict[tuple[tuple[str, ...], EdgeKind], list[str]] = {}
+    """The curves of all edges of two layers or one; those of several kinds between two layers are several."""
+    names: dict[Key, list[str]] = {}
     for edge in model.all_edges:
         if len(edge.layers) == 2:
-            labels.setdefault((_ends(edge, boxes), edge.kind), []).append(unicode_name(edge.weight))
-    curves: dict[tuple[tuple[str, ...], EdgeKind], Curve] = {}
-    for ends, kind in labels:
-        kinds = [k for other, k in labels if {*other} == {*ends}]
-        shift = _ASIDE * (kinds.index(kind) - (len(kinds) - 1) / 2)
-        curves[ends, kind] = _curve(boxes[ends[0]], boxes[ends[1]], rows, boxes, shift)
+            names.setdefault((_ends(edge, boxes), edge.kind), []).append(unicode_name(edge.weight))
+    labels = {key: ", ".join(own) for key, own in names.items()}
+    curves: dict[Key, Curve] = {}
+    for key in labels:
+        a, b = (boxes[name] for name in key[0])
+        curves[key] = _curve(a, b, rows, boxes, (0.0, 0.0), ())
+    shifts = _ports(labels, boxes, curves) if model.directed else {}
+    before: list[Curve] = []
+    for key, shift in shifts.items():
+        curves[key] = _curve(boxes[key[0][0]], boxes[key[0][1]], rows, boxes, shift, before)
+        before.append(curves[key])
     links: list[Link] = []
-    for (ends, kind), names in labels.items():
-        curve = curves[ends, kind]
-        others = [_along(o, k / 20) for other, o in curves.items() if other != (ends, kind) for k in range(1, 20)]
-        place = _free_place(curve, others + [link.place for link in links])
-        links.append(Link(*curve, ends, ", ".join(names), place, kind))
+    for key, label in labels.items():
+        others = [_along(o, k / 20) for other, o in curves.items() if other != key for k in range(1, 20)]
+        texts = [
+            (link.place[0] + side * _half_width(link.label), link.place[1]) for link in links for side in (-1, 0, 1)
+        ]
+        place = _free_place(curves[key], others + texts, _half_width(label))
+        links.append(Link(*curves[key], key[0], label, place, key[1]))
     return tuple(links)
+
+
+def _half_width(label: str) -> float:
+    return 3.8 * len(label)
+
+
+def _ports(labels: dict[Key, str], boxes: dict[str, Box], curves: dict[Key, Curve]) -> dict[Key, tuple[float, float]]:
+    """How far from the middle of its boxes each curve begins and ends, so that those of a side do not meet or cross."""
+    sides: dict[tuple[str, bool], list[tuple[float, int, Key, int]]] = {}
+    for number, (key, curve) in enumerate(curves.items()):
+        a, b = (boxes[name] for name in key[0])
+        if a.y != b.y:
+            for end, own, other in ((0, a, b), (1, b, a)):
+                sides.setdefault((own.layer, other.y < own.y), []).append((curve[1][0], number, key, end))
+    found: dict[Key, list[float]] = {key: [0.0, 0.0] for key in labels}
+    for (name, _), ends in sides.items():
+        halves = [_half_width(labels[key]) for _, _, key, _ in sorted(ends)]
+        places = [0.0]
+        for left, right in pairwise(halves):
+            places.append(places[-1] + max(_ASIDE, left + right + 10))
+        room = boxes[name].width - 2 * _CORNER
+        narrow = min(1.0, room / places[-1]) if places[-1] else 1.0
+        for place, (_, _, key, end) in zip(places, sorted(ends), strict=True):
+            found[key][end] = narrow * (place - places[-1] / 2)
+    return {key: (first, last) for key, (first, last) in found.items()}
 
 
 def _ends(edge: Edge, boxes: dict[str, Box]) -> tuple[str, ...]:
@@ -257,7 +292,9 @@ def _ends(edge: Edge, boxes: dict[str, Box]) -> tuple[str, ...]:
     return edge.layers[::-1] if edge.kind == "directed" else edge.layers
 
 
-def _curve(a: Box, b: Box, rows: list[list[str]], boxes: dict[str, Box], shift: float) -> Curve:
+def _curve(
+    a: Box, b: Box, rows: list[list[str]], boxes: dict[str, Box], shifts: tuple[float, float], others: Iterable[Curve]
+) -> Curve:
     """From the top of the lower box to the bottom of the upper; within a level straight, or over the boxes between.
 
     A loop goes around the upper right corner of its box. A curve over several levels goes around the boxes between.
@@ -266,31 +303,42 @@ def _curve(a: Box, b: Box, rows: list[list[str]], boxes: dict[str, Box], shift: 
         corner = (a.x + a.width / 2, a.y - BOX_HEIGHT / 2)
         return (corner[0] - 30, corner[1]), (corner[0] + _LOOP, corner[1] - _LOOP), (corner[0], corner[1] + 18)
     if a.y < b.y or (a.y == b.y and a.x > b.x):
-        start, control, end = _curve(b, a, rows, boxes, shift)
+        start, control, end = _curve(b, a, rows, boxes, shifts[::-1], others)
         return end, control, start
     if a.y != b.y:
-        start, end = (a.x + shift, a.y - BOX_HEIGHT / 2), (b.x + shift, b.y + BOX_HEIGHT / 2)
-        return start, _around(start, end, boxes.values()), end
+        start, end = (a.x + shifts[0], a.y - BOX_HEIGHT / 2), (b.x + shifts[1], b.y + BOX_HEIGHT / 2)
+        return start, _around(start, end, boxes.values(), others), end
     reach = next(_reach(row, (a.layer, b.layer)) for row in rows if a.layer in row)
     middle = (a.x + b.x) / 2
     if reach == 1:
-        return (a.x + a.width / 2, a.y + shift / 2), (middle, a.y + shift / 2), (b.x - b.width / 2, b.y + shift / 2)
+        return (a.x + a.width / 2, a.y), (middle, a.y), (b.x - b.width / 2, b.y)
     top = a.y - BOX_HEIGHT / 2
-    return (a.x + shift, top), (middle, top - (68.0 + shift) * (reach - 1)), (b.x + shift, top)
+    return (a.x, top), (middle, top - 68.0 * (reach - 1)), (b.x, top)
 
 
-def _around(start: Point, end: Point, boxes: Iterable[Box]) -> Point:
-    """The control point of a curve between two levels: the middle, or as far aside as to pass by all boxes between."""
+def _around(start: Point, end: Point, boxes: Iterable[Box], others: Iterable[Curve]) -> Point:
+    """The control point of a curve between two levels: the middle, or as far aside as to pass by all boxes between.
+
+    It passes by the middles of the other curves too.
+    """
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
     inside = [b for b in boxes if end[1] < b.y - BOX_HEIGHT / 2 and b.y + BOX_HEIGHT / 2 < start[1]]
+    if not inside:
+        return middle
+    apart = [(x, y) for x, y in (_along(other, 0.5) for other in others) if end[1] < y < start[1]]
+
+    def is_free(control: Point) -> bool:
+        points = [_along((start, control, end), k / 40) for k in range(1, 40)]
+        return all(_clears(points, box) for box in inside) and all(
+            hypot(x - u, y - v) > _PASSING for x, y in points for u, v in apart
+        )
+
     tries = (sign * step for step in range(0, 10**5, 8) for sign in (1, -1))
-    aside = next(t for t in tries if all(_clears((start, (middle[0] + t, middle[1]), end), box) for box in inside))
-    return middle[0] + aside, middle[1]
+    return next((x, middle[1]) for t in tries if is_free((x := middle[0] + t, middle[1])))
 
 
-def _clears(curve: Curve, box: Box) -> bool:
+def _clears(points: Iterable[Point], box: Box) -> bool:
     """Whether a curve keeps away from a box."""
-    points = (_along(curve, k / 40) for k in range(1, 40))
     return all(
         abs(x - box.x) > box.width / 2 + _PASSING or abs(y - box.y) > BOX_HEIGHT / 2 + _PASSING / 2 for x, y in points
     )
@@ -334,10 +382,10 @@ def _spokes(nodes: tuple[Node, ...], boxes: dict[str, Box]) -> list[Link]:
     return out
 
 
-def _free_place(curve: Curve, taken: list[Point]) -> Point:
+def _free_place(curve: Curve, taken: list[Point], half: float) -> Point:
     """A point on the curve for its label: the middle where it is free, else the place farthest from what is taken."""
     places = [_along(curve, t) for t in (0.5, 0.38, 0.62, 0.3, 0.7, 0.22, 0.78)]
-    room = [min((hypot(x - u, y - v) for u, v in taken), default=_CLEAR) for x, y in places]
+    room = [min((hypot(max(0.0, abs(x - u) - half), y - v) for u, v in taken), default=_CLEAR) for x, y in places]
     return next((place for place, r in zip(places, room, strict=True) if r >= _CLEAR), places[room.index(max(room))])
 
 

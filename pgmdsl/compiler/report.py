@@ -82,6 +82,19 @@ def derivation_latex(model: Model, derivation: Derivation) -> str:
     return "\n".join([*out, r"\end{document}", ""])
 
 
+def model_json(model: Model) -> dict[str, Any]:
+    """A checked model as plain data. The layers of an edge are in the order of its weight's axes: of a directed one the
+    child first, of a recognition one the source.
+    """
+    return {
+        "model": model.name,
+        "sizes": dict(model.sizes),
+        "layers": [_layer_json(layer) for layer in model.layers.values()],
+        "parameters": {p.name: [str(n) for n in p.shape] for p in model.parameters.values()},
+        "edges": [{"kind": e.kind, "layers": list(e.layers), "weight": e.weight} for e in model.all_edges],
+    }
+
+
 def derivation_json(model: Model, derivation: Derivation) -> dict[str, Any]:
     """The whole derivation as plain data.
 
@@ -91,11 +104,7 @@ def derivation_json(model: Model, derivation: Derivation) -> dict[str, Any]:
     means = _mean_field(model, derivation)
     free = derivation.free_energy
     return {
-        "model": model.name,
-        "sizes": dict(model.sizes),
-        "layers": [_layer_json(layer) for layer in model.layers.values()],
-        "parameters": {p.name: [str(n) for n in p.shape] for p in model.parameters.values()},
-        "edges": [{"kind": e.kind, "layers": list(e.layers), "weight": e.weight} for e in model.all_edges],
+        **model_json(model),
         "energy": _equation_json(derivation.energy),
         "conditionals": {name: _conditional_json(c) for name, c in derivation.conditionals.items()},
         "recognition": {name: _conditional_json(c) for name, c in derivation.recognition.items()},
@@ -306,6 +315,7 @@ def _layer_json(layer: Layer) -> dict[str, Any]:
         "parameters": dict(layer.parameters),
         "trials": None if layer.trials is None else str(layer.trials),
         "counted": list(layer.counted),
+        "recognition": layer.recognition,
     }
 
 

@@ -216,7 +216,9 @@ def _verify_recognition(
         raise MistakeError("E113", edge.span, message, help)
     if layers[source].role == "hidden" and source not in targets:
         message = f"{source} is hidden, and no recognition edge says how it follows from data"
-        raise MistakeError("E113", edge.span, message, "recognition goes bottom-up: begin at a visible layer")
+        below = next((e.layers[0] for e in edges if e.kind == "directed" and e.layers[1] == source), None)
+        help = "recognition goes bottom-up, from a visible layer on" + (f": add {below} ~> {source}" if below else "")
+        raise MistakeError("E113", edge.span, message, help)
     other = next((e for e in edges if e.weight == edge.weight and e.kind != "recognition"), None)
     if other is not None:
         message = (

@@ -9,7 +9,9 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.format import format_expression
 
 if TYPE_CHECKING:
-    from pgmdsl.compiler.derivation import Conditional, Derivation
+    from collections.abc import Mapping
+
+    from pgmdsl.compiler.derivation import Conditional
     from pgmdsl.compiler.model import Model
     from pgmdsl.grammar.syntax import Expression
 
@@ -54,7 +56,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class ConditionalFormulas:
-    """The conditional of one layer given all others, per unit.
+    """The conditional of one layer given all others, its parents, or the layers it is recognised from, per unit.
 
     `family` names the unit type, `indices` the free indices of the formulas, `given` the layers it depends on;
     `field` is the total field, `mean` the mean of the state, `deviation` its standard deviation (real units only),
@@ -103,9 +105,11 @@ class ByLayer(dict[str, ConditionalFormulas]):
     """A dict by layer that answers a wrong name with an Error."""
 
     def __missing__(self, name: str) -> ConditionalFormulas:
+        if not self:
+            raise Error(f"there is nothing for {name!r}: the model has no such layers")
         raise Error(f"there is no layer {name!r}: the layers are {', '.join(self)}")
 
 
-def all_conditionals(derivation: Derivation, model: Model) -> ByLayer:
-    """Every layer's conditional."""
-    return ByLayer({name: conditional_formulas(c, model) for name, c in derivation.conditionals.items()})
+def formulas_by_layer(conditionals: Mapping[str, Conditional], model: Model) -> ByLayer:
+    """The conditionals of layers, for users."""
+    return ByLayer({name: conditional_formulas(c, model) for name, c in conditionals.items()})

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pgmdsl.arrays import Arrays
 from pgmdsl.compiler.driver import Compiled
-from pgmdsl.formula import ConditionalFormulas, Formula, all_conditionals
+from pgmdsl.compiler.model import joined
+from pgmdsl.formula import ConditionalFormulas, Formula, formulas_by_layer
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.known import latent_lengths, require_given
 from pgmdsl.runtime.random import stream_key
@@ -87,8 +88,13 @@ class Model:
 
     @property
     def conditionals(self) -> dict[str, ConditionalFormulas]:
-        """Each layer's conditional given all other layers, per unit."""
-        return all_conditionals(self.derivation, self._compiled.model)
+        """Each layer's conditional, per unit: given its parents, or where it has none the others that have none."""
+        return formulas_by_layer(self.derivation.conditionals, self._compiled.model)
+
+    @property
+    def recognition(self) -> dict[str, ConditionalFormulas]:
+        """q(layer | below) of each layer with recognition edges, per unit, in the order of drawing them."""
+        return formulas_by_layer(self.derivation.recognition, self._compiled.model)
 
     def checks(self) -> tuple[Verdict, ...]:
         """Every check of the file, decided: proved, refuted (with numbers and differing terms), or agrees."""
@@ -98,15 +104,15 @@ class Model:
 
     @property
     def kernels_source(self) -> str:
-        """The generated Python file."""
-        return self.artifact.kernels
+        """The generated Python file, or the files of the parts of a model with directed edges, one after another."""
+        return "\n\n".join(self.artifact.kernel_files.values())
 
     def __repr__(self) -> str:
         """The layers and edges in a line each."""
         layers = ", ".join(
             f"{n}: {layer.unit}[{', '.join(map(str, layer.dims))}]" for n, layer in self.artifact.layers.items()
         )
-        edges = ", ".join(f"{' -- '.join(e.layers)} : {e.weight}" for e in self.artifact.edges)
+        edges = ", ".join(f"{joined(e.layers, e.kind)} : {e.weight}" for e in self.artifact.all_edges)
         return f"<pgmdsl model {self.name}: {layers}; {edges}>"
 
     def _repr_svg_(self) -> str:

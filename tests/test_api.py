@@ -201,3 +201,20 @@ def test_resume_on_arrays_in_memory(model: pgmdsl.Model, cases: np.ndarray, tmp_
     resumed = pgmdsl.resume(tmp_path / "cut", {"v": cases}, weights=np.arange(60) + 1.0)
     for name, value in whole.parameters.items():
         np.testing.assert_array_equal(resumed.parameters[name], value)
+
+
+def test_recognition_as_formulas(tmp_path: Path) -> None:
+    file = tmp_path / "sbn.ebm"
+    file.write_text(
+        "model SBN(D = 4, F = 3, G = 2)\nvisible v : binary[D]\nhidden h1 : binary[F]\nhidden h2 : binary[G]\n"
+        "h1 -> v : W1\nh2 -- h1 : W2\nv ~> h1 : R1\n"
+    )
+    model = pgmdsl.compile(file)
+    assert list(model.recognition) == ["h1"]
+    q = model.recognition["h1"]
+    assert str(q) == "q(h₁[j] = 1 | v) = σ(r_h₁[j] + Σᵢ R₁[i,j] v[i])"
+    assert (q.given, q.indices) == (("v",), ("j",))
+    assert model.conditionals["v"].given == ("h1",)
+    assert repr(model).endswith("; h2 -- h1 : W2, h1 -> v : W1, v ~> h1 : R1>")
+    with pytest.raises(pgmdsl.Error, match="the layers are h1"):
+        model.recognition["h2"]

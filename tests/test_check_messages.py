@@ -21,7 +21,7 @@ from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
 
 EXPLANATIONS = Path(pgmdsl.compiler.__file__).parent.parent / "grammar" / "explanations"
-CODES = re.compile(r'"(E(?:01[1-3]|0[34589]\d|9[0-4]\d)|W00\d)"')
+CODES = re.compile(r'"(E(?:01[1-3]|0[34589]\d|11\d|9[0-4]\d)|W00\d)"')
 
 RBM = "model RBM(D = 784, F = 500)\nvisible v : binary[D]\nhidden h : binary[F]\nv -- h : W\n"
 LAYERS = "model X(D = 6, F = 4)\nvisible v : binary[D]\nhidden h : binary[F]\nhidden g : binary[F]\n"
@@ -161,6 +161,26 @@ MORE = {
     "visible v : binary[D]\nvisible y : softmax[3]\nv -- y : W(mask = local(radius = 1))\n",
     "E098-multiplicative": LAYERS + "v * h * g : T(mask = local(radius = 1))\n",
     "E912-start": RBM + "train { greedy { start = transpose } }\n",
+    "E012-recognition": LAYERS.replace("[F]", "[F] bias r_g") + "h -> v : r_h\ng -> h\nv ~> h\nh ~> g\n",
+    "E012-recognised-layer": LAYERS.replace("hidden h", "hidden r_g") + "r_g -> v\ng -> r_g\nr_g ~> g\nv ~> r_g\n",
+    "E110-lateral": LAYERS + "h -> v\ng -> h\nv -- v : L\n",
+    "E110-multiplicative": LAYERS + "h -> v\ng -> v\nv * h * g : T\n",
+    "E110-both": LAYERS + "v -- h\nh -> v\ng -> h\n",
+    "E111-self": LAYERS + "h -> h\nh -> v\ng -> h\nv ~> v\n",
+    "E112-recognition": LAYERS + "h -> v\ng -> h\nv ~> h\ng ~> h\nh ~> g\n",
+    "E112-long": LAYERS + "h -> v\ng -> h\nv -> g\n",
+    "E113-visible": LAYERS + "h -> v\ng -> v\nh ~> v\nv ~> g\n",
+    "E113-given": LAYERS + "given x : binary[2]\nh -> v\ng -> h\nx -> h\nv ~> h\nh ~> g\nh ~> x\n",
+    "E113-source": LAYERS + "h -> v\ng -- h\ng ~> h\n",
+    "E113-top": LAYERS + "h -> v\ng -- h\nv ~> h\nh ~> g\n",
+    "E115-undirected": "model X(D = 6)\nvisible v : binary[D]\nhidden h : binary[D]\nhidden g : binary[D]\n"
+    "h -> v\nh -- g : W\nv ~> h : W\n",
+    "E116-chain": LAYERS + "v -> h\nh -> g\n",
+    "E116-hidden-parent": LAYERS + "h -> v\nh -> g\n",
+    "E117-own": X + "unit u {\n  param g > 0\n  support x in {0, 1}\n  energy g*x^2\n  statistic g*x\n}\n"
+    "visible v : binary[3]\nvisible w : binary[3]\nhidden h : u[2]\nhidden z : gaussian[2](sigma = learned)\n"
+    "h -> v\nh -> w\nz -> v\n",
+    "W002-directed": LAYERS + "h -> v : W\nv <- h : W\ng -> h\nv ~> h : R\nv ~> h : R\nh ~> g\n",
     "W004-lateral": "model X\nvisible v : gaussian[3]\nv -- v : L\n",
     "W004-group": "model X\nvisible v : gaussian[3]\nhidden h : gaussian[2]\nv -- v : L\nv -- h : W\n",
     "W004-half": "model X\nvisible v : relu[3]\nhidden h : relu[2]\nv -- h : W\n",
@@ -234,7 +254,7 @@ def test_message(name: str, golden: Callable[[str, str], None]) -> None:
 
 
 def test_no_explanation_is_left_over() -> None:
-    mine = re.compile(r"(E(?:01[1-3]|0[34589]\d|9[0-4]\d)|W00\d)")
+    mine = re.compile(r"(E(?:01[1-3]|0[34589]\d|11\d|9[0-4]\d)|W00\d)")
     files = {path.stem for path in EXPLANATIONS.glob("*.md") if mine.fullmatch(path.stem)}
     assert files == set(codes())
 

@@ -218,3 +218,26 @@ def test_ctrl_c_after_training_says_what_is_left(
     code, _, err = run_pgmc(capsys, "train", "m.ebm", "--data", "v=v.csv")
     assert code == 130
     assert "pgmc eval runs/m and pgmc plot runs/m do the rest" in err
+
+
+BELIEF = "model SBN(D = 4, F = 3)\nvisible v : binary[D]\nhidden  h : binary[F]\nh -> v : W\nv ~> h : R\n"
+
+
+def test_models_of_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kinds of edges are said, every part has its file of kernels, and the layout is canonical."""
+    file, folder = tmp_path / "sbn.ebm", tmp_path / "out"
+    file.write_text(BELIEF)
+    edges = [
+        {"kind": "directed", "layers": ["v", "h"], "weight": "W"},
+        {"kind": "recognition", "layers": ["v", "h"], "weight": "R"},
+    ]
+    for verb in ("check", "graph", "derive"):
+        code, out, _ = run_pgmc(capsys, verb, "--json", str(file))
+        assert (code, json.loads(out)["edges"]) == (0, edges)
+    code, out, _ = run_pgmc(capsys, "check", str(file))
+    assert "2 layers, 2 edges" in out
+    assert run_pgmc(capsys, "graph", "--json", "--dot", str(file))[0] == 2
+    assert run_pgmc(capsys, "fmt", "--check", str(file))[0] == 0
+    code, out, _ = run_pgmc(capsys, "compile", str(file), "-o", str(folder))
+    kernels = sorted(path.stem.split("_", 2)[2] for path in folder.glob("sbn_*.py"))
+    assert (code, kernels) == (0, ["core", "p_v", "q_h", "stack"])

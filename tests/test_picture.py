@@ -19,7 +19,7 @@ from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.picture import model_dot, model_svg, save_picture
 from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Layout, lay_out, layer_levels
-from pgmdsl.grammar.diagnostics import Diagnostics, Error
+from pgmdsl.grammar.diagnostics import Diagnostics, Error, ModelError
 from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
 
@@ -65,6 +65,35 @@ v  -- h3 : W3
 h1 -- h2 : J
 h1 -- h3 : L
 h2 -- h3 : M
+"""
+DBN = """model DBN(D = 784, F1 = 500, F2 = 500, F3 = 2000, K = 10)
+visible v  : binary[D]
+hidden  h1 : binary[F1]
+hidden  h2 : binary[F2]
+visible y  : softmax[K]
+hidden  h3 : binary[F3]
+h1 -> v  : W1
+h2 -> h1 : W2
+h2 -- h3 : W3
+y  -- h3 : U
+v  ~> h1 : R1
+h1 ~> h2 : R2
+"""
+MIXED = """model Mixed(D = 784, F = 500)
+given   x : binary[10]
+visible v : binary[D]
+hidden h1 : binary[F]
+hidden h2 : binary[F]
+hidden h3 : binary[F]
+visible y : softmax[10]
+h1 -> v
+x -> v : C
+h1 -- h2
+h2 -- h3
+h1 -- h1 : L
+y -- h3 : U
+h3 * y * h2 : T
+v ~> h1
 """
 
 
@@ -136,7 +165,10 @@ def test_svg_shows_every_layer_and_every_weight() -> None:
     assert shades["v"] != shades["h1"] == shades["h2"] == "#ffffff"
 
 
-@pytest.mark.parametrize(("name", "text"), [("bimodal", BIMODAL), ("loop", LOOP), ("wide", WIDE)])
+PICTURES = {"bimodal": BIMODAL, "loop": LOOP, "wide": WIDE, "dbn": DBN, "mixed": MIXED}
+
+
+@pytest.mark.parametrize(("name", "text"), PICTURES.items())
 def test_pictures_as_text(golden: Callable[[str, str], None], name: str, text: str) -> None:
     golden(f"picture/{name}.svg", model_svg(checked(text)))
     golden(f"picture/{name}.dot", model_dot(checked(text)))
@@ -203,6 +235,72 @@ def test_no_box_lies_on_another_or_outside(text: str) -> None:
         assert 0 <= y <= layout.height
     assert all(box.role == "hidden" or box.y == max(b.y for b in layout.boxes) for box in layout.boxes)
     ET.fromstring(model_svg(model))
+
+
+@st.composite
+def belief_nets(draw: st.DrawFn) -> str:
+    """Model files over random layers with directed edges, most with recognition and undirected edges at the top."""
+    count = draw(st.integers(2, 7))
+    roles = [
+        "visible",
+        *draw(st.lists(st.sampled_from(["hidden", "hidden", "visible"]), min_size=count - 1, max_size=count - 1)),
+    ]
+    edges = [(0, 1)] + [p for p in combinations(range(count), 2) if p != (0, 1) and draw(st.integers(0, 2)) == 0]
+    children = {a for a, _ in edges}
+    top = [k for k in range(count) if k not in children]
+    lines = [f"n{b} -> n{a}" for a, b in edges]
+    lines += [f"n{a} -- n{b}" for a, b in combinations(top, 2) if draw(st.booleans())]
+    lines += [f"n{a} ~> n{b}" for a, b in edges if roles[b] == "hidden"] if draw(st.booleans()) else []
+    return "\n".join(
+        ["model M", *(f"{role} n{k} : binary[{10 ** (k % 4)}]" for k, role in enumerate(roles)), *lines, ""]
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(belief_nets())
+def test_arrows_point_down_and_pass_by_boxes(text: str) -> None:
+    try:
+        model = checked(text)
+    except ModelError:  # a hidden layer that nothing observed depends on
+        return
+    layout = lay_out(model)
+    boxes = {box.layer: box for box in layout.boxes}
+    for child, parent in (edge.layers for edge in model.directed):
+        assert boxes[child].y > boxes[parent].y
+    for a, b in combinations(layout.boxes, 2):
+        assert abs(a.y - b.y) > BOX_HEIGHT + 20 or abs(a.x - b.x) > a.width + 20
+    for x, y in outline(layout):
+        assert 0 <= x <= layout.width
+        assert 0 <= y <= layout.height
+    for link in layout.links:
+        if link.kind == "undirected":
+            continue
+        assert abs(link.end[1] - boxes[link.layers[1]].y) == BOX_HEIGHT / 2
+        for t in range(1, 20):
+            u = t / 20
+            x, y = (
+                (1 - u) ** 2 * s + 2 * u * (1 - u) * c + u**2 * e
+                for s, c, e in zip(link.start, link.control, link.end, strict=True)
+            )
+            assert 0 <= x <= layout.width
+            assert all(abs(x - b.x) > b.width / 2 or abs(y - b.y) > BOX_HEIGHT / 2 for b in layout.boxes), link
+    ET.fromstring(model_svg(model))
+
+
+def test_labels_beside_the_layer_below_the_top() -> None:
+    assert layer_levels(checked(DBN)) == {"v": 0, "h1": 1, "h2": 2, "y": 2, "h3": 3}
+
+
+def test_arrows_in_every_form(tmp_path: Path) -> None:
+    svg, dot = model_svg(checked(DBN)), model_dot(checked(DBN))
+    assert svg.count("stroke-dasharray") == 2
+    assert svg.count(' Z"') == 4
+    assert dot.startswith("digraph")
+    assert '"v" -> "h1" [label = " W1", dir = back]' in dot
+    assert '"v" -> "h1" [label = " R1", dir = forward, style = dashed]' in dot
+    assert '"h2" -> "h3" [label = " W3", dir = none]' in dot
+    save_picture(checked(DBN), tmp_path / "dbn.png")
+    assert imread(tmp_path / "dbn.png").size
 
 
 def outline(layout: Layout) -> list[tuple[float, float]]:

@@ -79,15 +79,21 @@ def verify_command(file: Path, as_json: bool) -> None:
 @FILE
 @SIZES
 @click.option("--dot", is_flag=True, help="Print the graph in the DOT language.")
+@JSON
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .png, .pdf or .dot file.")
-def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, output: Path | None) -> None:
-    """Draw the layers and edges of FILE."""
+def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, as_json: bool, output: Path | None) -> None:
+    """Draw the layers and edges of FILE: directed edges as arrows, recognition edges as dashed ones."""
+    import json
+
     from pgmdsl.compiler.driver import checked_model
     from pgmdsl.compiler.picture import model_dot, save_picture
+    from pgmdsl.compiler.report import model_json
 
+    if dot and as_json:
+        raise Error("--dot and --json exclude each other: take one of them")
     model, _ = checked_model(read_source(file), parse_sizes(sizes))
-    if dot:
-        write_output(output, model_dot(model))
+    if dot or as_json:
+        write_output(output, model_dot(model) if dot else json.dumps(model_json(model), indent=2, ensure_ascii=False))
         return
     path = output or Path(f"{file.stem}.svg")
     writing(path, lambda: save_picture(model, path))
@@ -109,7 +115,11 @@ def compile_command(
     stage: str | None,
     output: Path | None,
 ) -> None:
-    """Compile FILE: one readable Numba file of kernels, and the derivation it was made from."""
+    """Compile FILE: a readable Numba file of kernels, and the derivation it was made from.
+
+    Of a model with directed edges there is a file of each part: core (the layers without parents), p_v (v given its
+    parents), q_h (recognition of h), and stack (all edges undirected, for greedy pretraining).
+    """
     from pgmdsl.compiler.driver import compile_source, show_stage
     from pgmdsl.compiler.report import derivation_text
 
@@ -122,7 +132,7 @@ def compile_command(
     derivation = derivation_text(compiled.model, compiled.derivation)
     writing(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
     for name, text in (
-        (f"{file.stem}_{artifact.hash[:8]}.py", artifact.kernels),
+        *((f"{file.stem}_{artifact.hash[:8]}{part}.py", kernels) for part, kernels in artifact.kernel_files.items()),
         ("derivation.txt", derivation),
         ("hash.txt", artifact.hash + "\n"),
     ):

@@ -32,6 +32,7 @@ def check_command(files: tuple[Path, ...], sizes: tuple[str, ...], as_json: bool
 def _check(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
     """Check one file, and say what was found; returns the same as JSON values."""
     from pgmdsl.compiler.driver import check_source
+    from pgmdsl.compiler.report import model_json
 
     try:
         source = read_source(file)
@@ -47,10 +48,11 @@ def _check(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
         if model is None:
             click.echo(f"{file}: {_count(len(diagnostics.errors), 'mistake')}", err=True)
         else:
-            counts = [_count(len(model.layers), "layer"), _count(len(model.edges), "edge")]
+            counts = [_count(len(model.layers), "layer"), _count(len(model.all_edges), "edge")]
             counts.append(_count(len(model.checks), "check"))
             click.echo(f"{file}: model {model.name} is sound: {', '.join(counts)}")
-    return {"file": str(file), "ok": model is not None, "diagnostics": json_of(source, tuple(found))}
+    answer = {"file": str(file), "ok": model is not None, "diagnostics": json_of(source, tuple(found))}
+    return answer if model is None else {**answer, **model_json(model)}
 
 
 @click.command("fmt")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pgmdsl.compiler.model import DataSpec, EdgeKind, Initial, Mask, PhaseSpec
 
@@ -113,19 +113,39 @@ class Watched:
     edges: tuple[ArtifactEdge, ...]
 
 
+T = TypeVar("T")
+U = TypeVar("U")
+
+
 @dataclass(frozen=True)
-class Parts:
-    """What a model with directed edges consists of, each an undirected model or a conditional one of its own.
+class PartsOf(Generic[T]):
+    """Something of each part of a model with directed edges, each an undirected or a conditional model of its own.
 
     `core`: the layers without parents. `children`: p(child | parents), the parents given, in the order of sampling.
     `recognition`: q(target | sources), the sources given, in the order of an up-pass. `stack`: the whole with all its
     edges undirected, of which greedy pretraining trains restricted machines.
     """
 
-    core: Artifact
-    children: Mapping[str, Artifact]
-    recognition: Mapping[str, Artifact]
-    stack: Artifact
+    core: T
+    children: Mapping[str, T]
+    recognition: Mapping[str, T]
+    stack: T
+
+    @property
+    def named(self) -> dict[str, T]:
+        """The parts by the names of their files: `core`, `p_v`, `q_h1`, `stack`."""
+        children = {f"p_{name}": part for name, part in self.children.items()}
+        recognition = {f"q_{name}": part for name, part in self.recognition.items()}
+        return {"core": self.core, **children, **recognition, "stack": self.stack}
+
+    def mapped(self, function: Callable[[T], U]) -> PartsOf[U]:
+        """What a function makes of each part."""
+        return PartsOf(
+            core=function(self.core),
+            children={name: function(part) for name, part in self.children.items()},
+            recognition={name: function(part) for name, part in self.recognition.items()},
+            stack=function(self.stack),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,22 @@ class Artifact:
         return (*self.edges, *self.directed)
 
     @property
+    def kernel_files(self) -> dict[str, str]:
+        """The generated files by what follows their stem: one, or `_stack` and `_upward` (see `PartsOf`)."""
+        if self.parts is None:
+            return {"": self.kernels}
+        upward = {part.kernels for part in self.parts.recognition.values()} - {self.kernels}
+        return {"_stack": self.kernels} | dict.fromkeys(["_upward"] if upward else [], "".join(upward))
+
+    @property
+    def all_edges(self) -> tuple[ArtifactEdge, ...]:
+        """The edges of every kind, each kind in file order."""
+        return (*self.edges, *self.directed, *self.recognition)
+
+    @property
     def nonpositive(self) -> frozenset[str]:
         """The weights that training keeps from going above 0, where the model would not normalise."""
         return frozenset(e.weight for w in self.watched if w.condition == "nonpositive" for e in w.edges)
+
+
+Parts = PartsOf[Artifact]

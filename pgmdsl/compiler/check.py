@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pgmdsl.compiler.check_data import check_data
-from pgmdsl.compiler.check_directed import check_directed, of_kind, with_recognition
+from pgmdsl.compiler.check_directed import check_directed, check_parents, of_kind, with_recognition
 from pgmdsl.compiler.check_edges import check_edges
 from pgmdsl.compiler.check_layers import check_layers, with_counted
 from pgmdsl.compiler.check_limits import verify_limits
@@ -51,10 +51,11 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     names = list(dict.fromkeys(declaration.name.name for declaration in declarations))
     joins = _all(file, EdgeDeclaration)
     every = check_edges(joins, names, layers, scope, parameters)
-    sound = check_directed(every, layers, scope)
+    sound = check_directed(every, joins, layers, scope)
     edges = of_kind(every, "undirected")
     layers = with_recognition(with_counted(layers, declarations, edges), every, parameters)
     found = parameters.resolve()
+    check_parents(every, layers, found, scope)
     check_normalises(layers, edges, found, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
     _warn_alone(layers.values(), joins, scope)

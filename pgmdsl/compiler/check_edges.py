@@ -196,9 +196,9 @@ def _axes(count: int) -> str:
 
 
 def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
-    seen: set[tuple[tuple[str, ...], str, str]] = set()
+    seen: set[tuple[EdgeKind, tuple[str, ...], str, str]] = set()
     for edge in edges:
-        if (edge.layers, edge.weight, edge.head) in seen:
+        if (edge.kind, edge.layers, edge.weight, edge.head) in seen:
             counts = "its energy counts" if edge.kind == "undirected" else "what it sends counts"
             scope.diagnostics.warn(
                 "W002",
@@ -206,4 +206,4 @@ def _warn_repeated(edges: Sequence[Edge], scope: Scope) -> None:
                 f"this edge with {edge.weight} stands twice, so {counts} twice",
                 "leave one out, or give it a weight of its own",
             )
-        seen.add((edge.layers, edge.weight, edge.head))
+        seen.add((edge.kind, edge.layers, edge.weight, edge.head))

@@ -6,20 +6,31 @@ form (see `energy`); the rest follows by the lemmas of the unit table.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
-from pgmdsl.compiler.energy import FieldAt, Fields, derive_fields, energy_terms, log_partition_of, statistic
+from pgmdsl.compiler.energy import (
+    FieldAt,
+    Fields,
+    child_fields,
+    coupled,
+    derive_fields,
+    energy_terms,
+    log_partition_of,
+    statistic,
+)
 from pgmdsl.compiler.expressions import (
     ONE,
     ZERO,
     Term,
+    bound_names,
     call,
     entry,
     filled,
     product,
+    renamed,
     signed_constant,
     split_sum,
     tidied,
@@ -30,10 +41,11 @@ from pgmdsl.compiler.normal_product import add, scale, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import Delta, NoProofError, Poly
 from pgmdsl.compiler.parts import recognised, recogniser_of
+from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Name
+from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Index, Name
 
 
 def derive_model(model: Model) -> Derivation:
@@ -97,12 +109,17 @@ def derive_conditional(fields: Fields, name: str, given: tuple[str, ...]) -> Con
 
 
 def derive_recognition(symbols: Symbols) -> dict[str, Conditional]:
-    """The conditionals q(h | below) of the layers with recognition edges, in the order of an up-pass."""
+    """The conditionals q(h | below) of the layers with recognition edges, in the order of an up-pass.
+
+    Sources send their statistics, with the parameters that these have in the model: x / sigma.
+    """
     found = {}
     for name in recognised(symbols.model) if symbols.model.recognition else ():
-        part = replace(symbols, model=recogniser_of(symbols.model, name))
-        sources = tuple(n for n in part.model.layers if n != name)
-        conditional = derive_conditional(derive_fields(part), name, sources)
+        part = recogniser_of(symbols.model, name)
+        sources = tuple(n for n in part.layers if n != name)
+        layers = {n: symbols.model.layers[n] for n in sources} | {name: part.layers[name]}
+        own = replace(symbols, model=replace(part, layers=layers))
+        conditional = derive_conditional(child_fields(own, name), name, sources)
         left = conditional.equation.left
         assert isinstance(left, Call), "the left side of a conditional is p(...)"
         found[name] = replace(conditional, equation=Equation(replace(left, function="q"), conditional.equation.right))
@@ -287,18 +304,45 @@ def gradient_of(symbols: Symbols, parameter: Parameter) -> Expression:
     That of a lateral weight is by an entry off the diagonal. Of parameters of a conditional p(child | parents), which
     is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule.
     """
-
-    def slope(layers: Iterable[str]) -> Expression:
-        reader = symbols.reader()
-        letters = symbols.parameter_letters(parameter)
-        energy = reader.read(total(energy_terms(symbols, frozenset(layers))))
-        found = scale(reader.algebra.derivative(energy, parameter.name, letters), -1)
-        if parameter.symmetric:
-            found = {m: c for m, c in found.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
-        return symbols.writer().write_factored(reader.algebra, found)
-
-    data, model = call("data", slope(symbols.model.layers)), slope(symbols.model.core)
+    undirected = total(energy_terms(symbols, symbols.model.core))
+    model = _slope_by(symbols, parameter, undirected)
+    if parameter.kind == "unit":
+        whole = _slope_by(symbols, parameter, total(energy_terms(symbols, symbols.model.layers)))
+    else:
+        shares = [model, *(_delta_rule(symbols, parameter, child) for child in symbols.model.children)]
+        whole = total([(1, share) for share in shares if share != ZERO])
+    data = call("data", whole)
     return data if model == ZERO else Binary("-", data, call("model", model))
+
+
+def _slope_by(symbols: Symbols, parameter: Parameter, energy: Expression) -> Expression:
+    """Minus the derivative by one entry of a parameter."""
+    reader = symbols.reader()
+    letters = symbols.parameter_letters(parameter)
+    found = scale(reader.algebra.derivative(reader.read(energy), parameter.name, letters), -1)
+    if parameter.symmetric:
+        found = {m: c for m, c in found.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
+    return symbols.writer().write_factored(reader.algebra, found)
+
+
+def _delta_rule(symbols: Symbols, parameter: Parameter, child: str) -> Expression:
+    """The derivative of log p(child | parents): that of field times statistic, the state less its mean in its place.
+
+    Source: Neal (1992), eq. 14; Hinton, Dayan, Frey and Neal (1995), "The wake-sleep algorithm", eq. 5.
+    """
+    fields, letters = child_fields(symbols, child), symbols.letters[child]
+    sent = total([(-sign, symbols.summed(child, body, letters)) for sign, body in coupled(fields, child)])
+    slope = _slope_by(symbols, parameter, sent)
+    mean = derive_conditional(fields, child, symbols.model.parents(child)).mean
+    used = {n.name for n in walk(slope) if isinstance(n, Name | Index)} | bound_names(slope)
+
+    def error(node: Expression) -> Expression | None:
+        if not isinstance(node, Index) or node.name != child:
+            return None
+        places = [index.name for index in node.indices if isinstance(index, Name)]
+        return Binary("-", node, renamed(mean, dict(zip(letters, places, strict=True)), used | {*places}))
+
+    return rewrite(slope, error)
 
 
 def _in_energy(model: Model, parameter: Parameter) -> bool:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter
-from pgmdsl.compiler.artifact import Parts as ArtifactParts
+from pgmdsl.compiler.artifact import Artifact, ArtifactEdge, ArtifactLayer, ArtifactParameter, PartsOf
 from pgmdsl.compiler.check import check_model
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.derive import derive_model
@@ -17,7 +16,7 @@ from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
 from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.normalise import watched_groups
-from pgmdsl.compiler.parts import Parts, parts_of
+from pgmdsl.compiler.parts import parts_of, upward_of
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
@@ -33,11 +32,14 @@ STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 @dataclass(frozen=True)
 class Compiled:
-    """Every stage's value for one source, sizes and dtype; `warnings` are what the check had to say."""
+    """Every stage's value for one source, sizes and dtype; `warnings` are what the check had to say.
+
+    `plans` are those of the generated files: one, or one a part of a model with directed edges.
+    """
 
     model: Model
     derivation: Derivation
-    plan: KernelPlan
+    plans: tuple[KernelPlan, ...]
     artifact: Artifact
     warnings: tuple[Diagnostic, ...]
 
@@ -67,29 +69,31 @@ def compile_source(source: Source, overrides: Mapping[str, int], dtype: DType = 
     derivation, parts = derive_model(model), parts_of(model)
     if parts is None:
         plan = plan_kernels(model, derivation, sizes, dtype, _digest(source, sizes, dtype))
-        return Compiled(model, derivation, plan, _artifact(model, sizes, dtype, emit_kernels(plan)), warnings)
-    plan, artifact = _compiled_whole(model, parts, sizes, dtype)
-    return Compiled(model, derivation, plan, artifact, warnings)
+        return Compiled(model, derivation, (plan,), _artifact(model, sizes, dtype, emit_kernels(plan)), warnings)
+    plans, artifact = _compiled_whole(model, parts, sizes, dtype)
+    return Compiled(model, derivation, plans, artifact, warnings)
 
 
-def _compiled_whole(model: Model, parts: Parts, sizes: Mapping[str, int], dtype: DType) -> tuple[KernelPlan, Artifact]:
-    """The artifact of a model with directed edges: two files of kernels serve all its parts."""
+def _compiled_whole(
+    model: Model, parts: PartsOf[Model], sizes: Mapping[str, int], dtype: DType
+) -> tuple[tuple[KernelPlan, ...], Artifact]:
+    """The artifact of a model with directed edges: two files of kernels serve all its parts.
+
+    Layers that are absent send nothing, so that the functions of the stack serve the core and the children as well, and
+    those of all recognition edges together every recognised layer.
+    """
 
     def planned(part: Model) -> KernelPlan:
         return plan_kernels(part, derive_model(part), sizes, dtype, _digest(model.source, sizes, dtype))
 
-    plan = planned(parts.stack)
-    kernels = emit_kernels(plan)
-    upward = emit_kernels(planned(parts.upward)) if model.recognition else kernels
-    core = _artifact(parts.core, sizes, dtype, kernels)
-    compiled = ArtifactParts(
-        core=core,
-        children={name: _artifact(part, sizes, dtype, kernels) for name, part in parts.children.items()},
-        recognition={name: _artifact(part, sizes, dtype, upward) for name, part in parts.recognition.items()},
-        stack=replace(_artifact(parts.stack, sizes, dtype, kernels), greedy=greedy_stages(model)),
-    )
+    plans = (planned(parts.stack), *([planned(upward_of(model))] if model.recognition else []))
+    kernels, upward = emit_kernels(plans[0]), emit_kernels(plans[-1])
+    found = parts.mapped(lambda part: _artifact(part, sizes, dtype, kernels))
+    recognition = {name: replace(part, kernels=upward) for name, part in found.recognition.items()}
+    stack = replace(found.stack, greedy=greedy_stages(model))
     whole = _artifact(model, sizes, dtype, kernels)
-    return plan, replace(whole, blocks=core.blocks, closed=(), parts=compiled)
+    compiled = replace(found, recognition=recognition, stack=stack)
+    return plans, replace(whole, blocks=found.core.blocks, closed=(), parts=compiled)
 
 
 def _artifact(model: Model, sizes: Mapping[str, int], dtype: DType, kernels: str) -> Artifact:
@@ -133,9 +137,9 @@ def show_stage(compiled: Compiled, stage: str) -> str:
         case "derivation":
             return show_derivation(compiled.model, compiled.derivation)
         case "plan":
-            return show_plan(compiled.plan)
+            return "\n\n".join(map(show_plan, compiled.plans))
         case "kernels":
-            return compiled.artifact.kernels
+            return "\n\n".join(compiled.artifact.kernel_files.values())
         case _:
             raise Error(f"there is no stage {stage!r}: the stages are {', '.join(STAGES)}")
 

@@ -69,13 +69,23 @@ def energy_terms(symbols: Symbols, present: Container[str]) -> list[Term]:
 def child_terms(symbols: Symbols, name: str) -> list[Term]:
     """Minus the log-probability of a layer given its parents."""
     layer, letters = symbols.model.layers[name], symbols.letters[name]
-    fields = Fields(symbols, {name: _contributions(symbols, name)})
+    fields = child_fields(symbols, name)
     base = [signed(*term) for term in split_sum(symbols.filled(layer.unit.base, layer, letters))]
-    weight = tidied(product([fields.field(name, letters), statistic(symbols, name, letters)]))
-    terms = [*base, *((-sign, body) for sign, body in split_sum(weight))]
+    terms = [*base, *((-sign, body) for sign, body in coupled(fields, name))]
     out = [(sign, symbols.summed(name, body, letters)) for sign, body in terms]
     log_partition = log_partition_of(symbols, layer, lambda state: fields.field(name, (*letters[:-1], state)))
     return [*out, (1, symbols.summed(name, log_partition, letters[:-1] if layer.unit.states_axis else letters))]
+
+
+def child_fields(symbols: Symbols, name: str) -> Fields:
+    """The fields of one layer, as its edges define them."""
+    return Fields(symbols, {name: _contributions(symbols, name)})
+
+
+def coupled(fields: Fields, name: str) -> list[Term]:
+    """The product of one unit's field and its statistic."""
+    letters = fields.symbols.letters[name]
+    return split_sum(tidied(product([fields.field(name, letters), statistic(fields.symbols, name, letters)])))
 
 
 def log_partition_of(symbols: Symbols, layer: Layer, field_at: FieldAt) -> Expression:

@@ -19,6 +19,7 @@ _STRATEGIES = ("DSATUR", "smallest_last", "largest_first", "connected_sequential
 def layer_graph(model: Model) -> networkx.Graph:
     """The layers as nodes (`role`, `unit`, `dims` as text), in file order, and an edge where weights join two.
 
+    Directed and recognition edges are not in it.
     An edge's `weight` names its weights, separated by commas; a lateral edge is a loop. A multiplicative edge is a node
     of role `product` with an edge to each of its layers; its name is that of its weight, with a number from the second
     use on.

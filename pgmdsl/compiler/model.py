@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -114,6 +114,14 @@ class Layer:
 
 
 EdgeKind = Literal["undirected", "directed", "recognition"]
+
+
+def joined(layers: Sequence[str], kind: EdgeKind, signs: tuple[str, str, str, str] = ("--", "*", "->", "~>")) -> str:
+    """An edge's layers, in the order of its weight's axes, as a file joins them; `signs` to write it in another way."""
+    pair, many, directed, recognition = signs
+    if kind == "directed":
+        return f" {directed} ".join(reversed(layers))
+    return f" {recognition if kind == 'recognition' else pair if len(layers) == 2 else many} ".join(layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +245,11 @@ class Model:
     phases: tuple[PhaseSpec, ...]
     directed: tuple[Edge, ...] = ()
     recognition: tuple[Edge, ...] = ()
+
+    @property
+    def all_edges(self) -> tuple[Edge, ...]:
+        """The edges of every kind, each kind in file order."""
+        return (*self.edges, *self.directed, *self.recognition)
 
     def parents(self, layer: str) -> tuple[str, ...]:
         """The layers with a directed edge into this one, in file order, each once."""

@@ -10,40 +10,22 @@ stack, is what greedy pretraining trains restricted machines of (Hinton, Osinder
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from pgmdsl.compiler.artifact import PartsOf
 from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.units import Counts
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a model with directed edges consists of.
-
-    `children` are in the order of sampling, parents before children; `recognition` by target, bottom-up; `upward` is
-    the whole of the recognition edges, undirected.
-
-    Since layers that are absent send nothing, the functions of the stack serve the core and the children as well, and
-    those of `upward` every recognised layer.
-    """
-
-    core: Model
-    children: Mapping[str, Model]
-    recognition: Mapping[str, Model]
-    stack: Model
-    upward: Model
-
-
-def parts_of(model: Model) -> Parts | None:
+def parts_of(model: Model) -> PartsOf[Model] | None:
     """The parts of a model; None where all edges are undirected, so that the model is its own core."""
     if not model.directed:
         return None
-    return Parts(
+    return PartsOf(
         core=core_of(model),
         children={name: child_of(model, name) for name in model.children},
         recognition={name: recogniser_of(model, name) for name in recognised(model)},
         stack=stack_of(model),
-        upward=upward_of(model),
     )
 
 
@@ -56,7 +38,7 @@ def child_of(model: Model, child: str) -> Model:
     """The conditional model p(child | parents)."""
     edges = tuple(_undirected(e) for e in model.directed if e.head == child)
     layers = {child: replace(model.layers[child], counted=())} | _given(model, model.parents(child))
-    return _part(model, f"{model.name}_{child}", layers, edges)
+    return _part(model, f"{model.name}_p_{child}", layers, edges)
 
 
 def recogniser_of(model: Model, target: str) -> Model:

@@ -1,13 +1,18 @@
-"""The model's picture: its layers as boxes, visible ones shaded, its edges as lines that carry their weights' names."""
+"""The model's picture: its layers as boxes, visible ones shaded, its edges as lines that carry their weights' names.
+
+Directed edges are arrows to the child, recognition edges dashed arrows to the layer that is recognised.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from pgmdsl.compiler.model import Model
-from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Box, Layout, Link, Node, lay_out, layer_levels, units_text
+from pgmdsl.compiler.picture_layout import BOX_HEIGHT, Box, Layout, Link, Node, Point, lay_out, layer_levels, units_text
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
@@ -17,27 +22,35 @@ _FILL = {"visible": "#cfdcea", "hidden": "#ffffff", "given": "#eeeeee"}
 _INK, _LINE = "#1b2733", "#5b6b7b"
 _FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
 _DOT = 4.5  # the radius of a multiplicative edge's node
+_HEAD = 12.0  # the length of an arrow's head
 _NAME_SIZE, _UNITS_SIZE, _LABEL_SIZE = 16, 12, 13  # in pixels
 
 
 def model_dot(model: Model) -> str:
     """The layer graph in the DOT language of Graphviz, visible layers at the bottom."""
     levels = layer_levels(model)
-    lines = [f"graph {_quoted(model.name)} {{", "  rankdir = BT", '  node [shape = box, style = "rounded,filled"]']
+    graph, line = ("digraph", "->") if model.directed else ("graph", "--")
+    lines = [f"{graph} {_quoted(model.name)} {{", "  rankdir = BT", '  node [shape = box, style = "rounded,filled"]']
     for layer in model.layers.values():
         label = f"{layer.name} · {units_text(model, layer)}"
         lines.append(f'  {_quoted(layer.name)} [label = {_quoted(label)}, fillcolor = "{_FILL[layer.role]}"]')
     for level in sorted(set(levels.values())):
         same = "; ".join(_quoted(n) for n, k in levels.items() if k == level)
         lines.append(f"  {{ rank = same; {same} }}")
-    for number, edge in enumerate(model.edges):
+    for number, edge in enumerate(model.all_edges):
         if len(edge.layers) > 2:
             node = _quoted(f"* {number}")
             lines.append(f"  {node} [shape = point, width = 0.1, xlabel = {_quoted(edge.weight)}]")
-            lines += [f"  {node} -- {_quoted(name)}" for name in edge.layers]
+            plain = " [dir = none]" if model.directed else ""
+            lines += [f"  {node} {line} {_quoted(name)}{plain}" for name in edge.layers]
             continue
         lower, upper = sorted(edge.layers, key=lambda n: levels[n])
-        lines.append(f"  {_quoted(lower)} -- {_quoted(upper)} [label = {_quoted(' ' + edge.weight)}]")
+        style = [f"label = {_quoted(' ' + edge.weight)}"]
+        if model.directed:
+            target = edge.layers[0 if edge.kind == "directed" else 1]
+            style.append(f"dir = {'none' if edge.kind == 'undirected' else 'forward' if upper == target else 'back'}")
+        style += ["style = dashed"] if edge.kind == "recognition" else []
+        lines.append(f"  {_quoted(lower)} {line} {_quoted(upper)} [{', '.join(style)}]")
     return "\n".join([*lines, "}", ""])
 
 
@@ -53,6 +66,7 @@ def model_svg(model: Model) -> str:
         f'<g stroke="{_LINE}" stroke-width="1.6" fill="none">',
         *(_svg_line(link) for link in layout.links),
         "</g>",
+        *(f'<path d="M{_svg_points(_head(link))} Z" fill="{_LINE}"/>' for link in layout.links if _is_arrow(link)),
         *(f'<circle cx="{n.x:g}" cy="{n.y:g}" r="{_DOT}" fill="{_INK}"/>' for n in layout.nodes),
         *(_svg_label(link) for link in layout.links if link.label),
         *(_svg_label(node) for node in layout.nodes),
@@ -90,9 +104,28 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _is_arrow(link: Link) -> bool:
+    return link.kind != "undirected"
+
+
+def _head(link: Link) -> tuple[Point, Point, Point]:
+    """The corners of an arrow's head, its tip first."""
+    (x, y), (xc, yc) = link.end, link.control
+    length = hypot(x - xc, y - yc)
+    u, v = (x - xc) / length, (y - yc) / length
+    back, half = _HEAD, _HEAD * 0.42
+    base = (x - back * u, y - back * v)
+    return link.end, (base[0] - half * v, base[1] + half * u), (base[0] + half * v, base[1] - half * u)
+
+
+def _svg_points(points: Iterable[Point]) -> str:
+    return " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
 def _svg_line(link: Link) -> str:
     (x0, y0), (xc, yc), (x1, y1) = link.start, link.control, link.end
-    return f'<path d="M{x0:g} {y0:g} Q{xc:g} {yc:g} {x1:g} {y1:g}"/>'
+    dashed = ' stroke-dasharray="6 4"' if link.kind == "recognition" else ""
+    return f'<path d="M{x0:g} {y0:g} Q{xc:g} {yc:g} {x1:g} {y1:g}"{dashed}/>'
 
 
 def _svg_label(link: Link | Node) -> str:
@@ -145,11 +178,14 @@ def _figure(layout: Layout) -> Figure:
 
 
 def _draw_link(axes: Any, link: Link) -> None:
-    from matplotlib.patches import PathPatch
+    from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path as Curve
 
     curve = Curve([link.start, link.control, link.end], [Curve.MOVETO, Curve.CURVE3, Curve.CURVE3])
-    axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=_LINE, linewidth=1.2, zorder=1))
+    style: Any = {"linestyle": (0, (5, 3.3))} if link.kind == "recognition" else {}
+    axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=_LINE, linewidth=1.2, zorder=1, **style))
+    if _is_arrow(link):
+        axes.add_patch(Polygon(_head(link), facecolor=_LINE, edgecolor="none", zorder=1))
 
 
 def _draw_label(axes: Any, link: Link | Node) -> None:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count
+from textwrap import wrap
 from typing import Any
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
-from pgmdsl.compiler.model import Layer, Model
+from pgmdsl.compiler.model import Layer, Model, joined
 from pgmdsl.compiler.rewrite import rewrite, walk
 from pgmdsl.compiler.typeset import unicode_terms, unicode_text
 from pgmdsl.compiler.typeset_latex import escaped, latex, latex_name, latex_pieces, latex_terms
@@ -18,6 +19,7 @@ from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.syntax import Call, Expression, Index, Name
 
 WIDTH = 110  # of a line of text, where the terms of a formula let it break
+_SIGNS = ("—", "—", "→", "⇝")  # between the layers of an edge
 _SIGN = re.compile(r" (?=[+−] )")  # where a line may break inside a term
 _LATEX_WIDTH = 88  # of a line of a displayed formula, in characters of its Unicode form
 _NEW_LINE = " \\\\\n&\\quad"
@@ -48,7 +50,7 @@ def derivation_text(model: Model, derivation: Derivation) -> str:
         indent = "  " if section.layer is None else "    "
         out += ["", section.heading if section.layer is None else f"  {section.layer}: {section.heading}"]
         if section.remark:
-            out.append(f"{indent}({section.remark})")
+            out += wrap(f"({section.remark})", WIDTH, initial_indent=indent, subsequent_indent=f"{indent} ")
         lefts = [unicode_text(line.left) if not isinstance(line.left, str) else line.left for line in section.lines]
         width = max((len(left) for left in lefts), default=0)
         for left, line in zip(lefts, section.lines, strict=True):
@@ -80,6 +82,19 @@ def derivation_latex(model: Model, derivation: Derivation) -> str:
     return "\n".join([*out, r"\end{document}", ""])
 
 
+def model_json(model: Model) -> dict[str, Any]:
+    """A checked model as plain data. The layers of an edge are in the order of its weight's axes: of a directed one the
+    child first, of a recognition one the source.
+    """
+    return {
+        "model": model.name,
+        "sizes": dict(model.sizes),
+        "layers": [_layer_json(layer) for layer in model.layers.values()],
+        "parameters": {p.name: [str(n) for n in p.shape] for p in model.parameters.values()},
+        "edges": [{"kind": e.kind, "layers": list(e.layers), "weight": e.weight} for e in model.all_edges],
+    }
+
+
 def derivation_json(model: Model, derivation: Derivation) -> dict[str, Any]:
     """The whole derivation as plain data.
 
@@ -89,13 +104,10 @@ def derivation_json(model: Model, derivation: Derivation) -> dict[str, Any]:
     means = _mean_field(model, derivation)
     free = derivation.free_energy
     return {
-        "model": model.name,
-        "sizes": dict(model.sizes),
-        "layers": [_layer_json(layer) for layer in model.layers.values()],
-        "parameters": {p.name: [str(n) for n in p.shape] for p in model.parameters.values()},
-        "edges": [{"layers": list(edge.layers), "weight": edge.weight} for edge in model.edges],
+        **model_json(model),
         "energy": _equation_json(derivation.energy),
         "conditionals": {name: _conditional_json(c) for name, c in derivation.conditionals.items()},
+        "recognition": {name: _conditional_json(c) for name, c in derivation.recognition.items()},
         "mean_field": {n: _equation_json(e, means[n]) for n, e in derivation.mean_field.items()},
         "free_energy": None if free is None else _equation_json(free),
         "free_energy_reason": derivation.free_energy_reason,
@@ -120,22 +132,32 @@ def _table(model: Model) -> Iterator[str]:
         extra += layer.parameters.values()
         extra += [f"{layer.trials} trials"] if layer.trials is not None else []
         extra += [f"bias times the length of {' and '.join(layer.counted)}"] if layer.counted else []
+        extra += [f"recognition bias {layer.recognition}"] if layer.recognition else []
         rows.append((layer.name, layer.role, _units(layer), ", ".join(extra)))
-    for edge in model.edges:
+    for edge in model.all_edges:
         shape = ", ".join(str(n) for n in model.parameters[edge.weight].shape)
-        rows.append((" — ".join(edge.layers), "weight", f"{edge.weight}[{shape}]", ""))
+        kind = "recognition" if edge.kind == "recognition" else "weight"
+        rows.append((joined(edge.layers, edge.kind, _SIGNS), kind, f"{edge.weight}[{shape}]", ""))
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     for row in rows:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _sections(model: Model, derivation: Derivation) -> Iterator[_Section]:
-    yield _Section("Energy", (_line(derivation.energy),), f"the probability of a state is exp(-E)/Z{_meaning(model)}")
+    yield _Section(
+        "Energy",
+        (_line(derivation.energy),),
+        f"the probability of a state is {_probability('E', model)}{_meaning(model)}",
+    )
     field = _free_name(model, derivation)
-    lateral = any(edge.lateral for edge in model.edges)
-    others = "units" if lateral else "layers"
-    yield _Section("Conditionals", (), f"of each unit, given all other {others}; {field} is its total field")
+    yield _Section("Conditionals", (), f"of each unit, given {_conditions(model)}; {field} is its total field")
     for conditional in derivation.conditionals.values():
+        yield _conditional(conditional, field)
+    if derivation.recognition:
+        yield _Section(
+            "Recognition", (), "the distribution q of hidden layers given data, in the order of drawing them"
+        )
+    for conditional in derivation.recognition.values():
         yield _conditional(conditional, field)
     means = _mean_field(model, derivation)
     if means:
@@ -145,21 +167,47 @@ def _sections(model: Model, derivation: Derivation) -> Iterator[_Section]:
     if free is None:
         yield _Section("Free energy", (), f"none in closed form: {derivation.free_energy_reason}")
     else:
-        yield _Section("Free energy", (_line(free),), "the probability of the visible layers is exp(-F)/Z")
+        yield _Section(
+            "Free energy", (_line(free),), f"the probability of the visible layers is {_probability('F', model)}"
+        )
     gradients = tuple(map(_line, derivation.gradients.values()))
     remark = "of the log-likelihood, per case" if gradients else "none: every parameter is fixed"
+    if gradients and model.directed:
+        remark += "; parameters of layers with parents have no model phase"
     if any(p.symmetric and not p.fixed for p in model.parameters.values()):
         remark += "; an entry of a symmetric weight stands at both its places"
     yield _Section("Gradients", gradients, remark)
 
 
+def _conditions(model: Model) -> str:
+    """What conditionals are given."""
+    others = "units" if any(edge.lateral for edge in model.edges) else "layers"
+    if not model.directed:
+        return f"all other {others}"
+    if not model.edges:
+        return "its parents"
+    return f"its parents, or where it has none the other {others} that have none"
+
+
+def _probability(energy: str, model: Model) -> str:
+    """The probability of an energy; where layers without parents are none, all is normalised by itself."""
+    return f"exp(-{energy})/Z" if model.core else f"exp(-{energy})"
+
+
 def _meaning(model: Model) -> str:
-    """What Z depends on, and what a document is."""
+    """What Z is of, what it depends on, and what a document is."""
     documents = [layer.name for layer in model.layers.values() if isinstance(layer.unit.support, Counts)]
     given = [layer.name for layer in model.layers.values() if layer.role == "given"]
-    out = f", with Z for each {' and '.join(given)}" if given else ""
+    counted = documents
+    out = ""
+    if model.directed:
+        given, counted = ([name for name in names if name in model.core] for names in (given, documents))
+        own = [name for name in model.core if name not in given]
+        out = f", with the Z of {', '.join(own[:-1])}{' and ' if own[1:] else ''}{own[-1]} alone" if own else ""
+    out += f", {'with Z ' if not out else ''}for each {' and '.join(given)}" if given else ""
     if documents:
-        out += f"; documents in order, Z for the length of {' and '.join(documents)}"
+        out += "; documents in order"
+        out += f", Z for the length of {' and '.join(counted)}" if counted else ""
     return out
 
 
@@ -267,6 +315,7 @@ def _layer_json(layer: Layer) -> dict[str, Any]:
         "parameters": dict(layer.parameters),
         "trials": None if layer.trials is None else str(layer.trials),
         "counted": list(layer.counted),
+        "recognition": layer.recognition,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.derivation import Contribution, Derivation
-from pgmdsl.compiler.model import Initial, Mask, Model, Parameter, PhaseSpec
+from pgmdsl.compiler.model import Initial, Mask, Model, Parameter, PhaseSpec, joined
 from pgmdsl.compiler.report import derivation_text
 from pgmdsl.grammar.format import format_expression
 
@@ -29,10 +29,11 @@ def show_model(model: Model) -> str:
             *([] if x.role == "given" else [f"bias {x.bias or 'none'}"]),
             *([f"trials {x.trials}"] if x.trials is not None else []),
             *([f"times the length of {', '.join(x.counted)}"] if x.counted else []),
+            *([f"recognition bias {x.recognition}"] if x.recognition else []),
         ]
         for x in model.layers.values()
     ]
-    edges = [[_joined(edge.layers), ":", edge.weight] for edge in model.edges]
+    edges = [[joined(edge.layers, edge.kind), ":", edge.weight] for edge in model.all_edges]
     parameters = [_parameter(parameter) for parameter in model.parameters.values()]
     out = [f"model {model.name}"]
     for heading, rows in (("sizes", sizes), ("layers", layers), ("edges", edges), ("parameters", parameters)):
@@ -51,11 +52,11 @@ def show_derivation(model: Model, derivation: Derivation) -> str:
 
 
 def show_graph(artifact: Artifact) -> str:
-    """The layers and edges with their numbers, the Gibbs blocks, and the stages of greedy training."""
+    """The layers and edges with their numbers, the orders of sampling, and the stages of greedy training."""
     layers = [[x.role, x.name, ":", _shaped(x.unit, x.dims)] for x in artifact.layers.values()]
     edges = [
-        [_joined(edge.layers), ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)]
-        for edge in artifact.edges
+        [joined(edge.layers, edge.kind), ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)]
+        for edge in artifact.all_edges
     ]
     blocks = [[", ".join(block)] for block in artifact.blocks]
     stages = [[stage.upper, "from", ", ".join(stage.lower), _doubled(stage.scale)] for stage in artifact.greedy]
@@ -65,7 +66,9 @@ def show_graph(artifact: Artifact) -> str:
         ("layers", layers),
         ("edges", edges),
         ("Gibbs blocks, in order", blocks),
-        ("free energy", [[closed]]),
+        ("then sampled, in order", _conditional_on(artifact.parts.children) if artifact.parts else []),
+        ("recognition, in order", _conditional_on(artifact.parts.recognition) if artifact.parts else []),
+        ("free energy", [] if artifact.parts else [[closed]]),
         ("greedy stages", stages),
     ):
         if rows:
@@ -112,9 +115,9 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  " + " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
 
 
-def _joined(layers: Sequence[str]) -> str:
-    """An edge's layers as a model file joins them."""
-    return (" -- " if len(layers) == 2 else " * ").join(layers)
+def _conditional_on(parts: Mapping[str, Artifact]) -> list[list[str]]:
+    """Layers with the layers that they are drawn from."""
+    return [[name, "from", ", ".join(n for n in part.layers if n != name)] for name, part in parts.items()]
 
 
 def _shaped(name: str, dims: Sequence[object]) -> str:

@@ -17,7 +17,7 @@ from pgmdsl.grammar.source import Source
 from pgmdsl.runtime.tensors import disk_error, write_all
 
 FORMAT = 1  # of state.json and chains.safetensors
-_MODEL_FILES = ("model.ebm", "kernels.py")
+_MODEL_FILE = "model.ebm"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def hash_source(text: str) -> str:
 
 def read_model(directory: Path, info: RunInfo) -> Source:
     """The model file of a run. Raises `Error` where it is missing, damaged, or not the one that was trained."""
-    path = directory / _MODEL_FILES[0]
+    path = directory / _MODEL_FILE
     try:
         text = read_source(path).text
     except Error:
@@ -161,13 +161,13 @@ def read_model(directory: Path, info: RunInfo) -> Source:
 
 def discard_run(directory: Path) -> None:
     """Remove what `new_run_directory` and `write_model` have made, of a run that could not begin."""
-    for name in _MODEL_FILES:
-        (directory / name).unlink(missing_ok=True)
+    for path in (directory / _MODEL_FILE, *directory.glob("kernels*.py")):
+        path.unlink(missing_ok=True)
     with suppress(OSError):  # it stays where something else is in it
         directory.rmdir()
 
 
 def write_model(directory: Path, artifact: Artifact) -> None:
     """Write the model's source and kernels into a new run. Raises `Error` where the disk does not take them."""
-    texts = (artifact.source, artifact.kernels)
-    write_all(directory, {name: text.encode() for name, text in zip(_MODEL_FILES, texts, strict=True)})
+    kernels = {f"kernels{part}.py": text.encode() for part, text in artifact.kernel_files.items()}
+    write_all(directory, {_MODEL_FILE: artifact.source.encode(), **kernels})

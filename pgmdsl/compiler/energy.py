@@ -144,8 +144,8 @@ def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
 def _verify_field(fields: Fields, reader: Reader, energy: Poly, layer: Layer) -> None:
     """Raise `DerivationError` unless one unit's terms are `base - field * statistic`, its field free of its own state.
 
-    What does not depend on the unit's state may differ, such as other units' states times what its statistic adds. For a
-    one-hot site this is done for the entry of any of its states, and the field may hold no entry of the site.
+    What does not depend on the unit's state may differ, such as other units' states times what its statistic adds. For
+    a one-hot site this is done for the entry of any of its states, and the field may hold no entry of the site.
     """
     symbols, algebra = fields.symbols, reader.algebra
     letters = symbols.letters[layer.name]

@@ -161,6 +161,8 @@ MORE = {
     "visible v : binary[D]\nvisible y : softmax[3]\nv -- y : W(mask = local(radius = 1))\n",
     "E098-multiplicative": LAYERS + "v * h * g : T(mask = local(radius = 1))\n",
     "E912-start": RBM + "train { greedy { start = transpose } }\n",
+    "E089-relu": "model X(F)\nvisible v : relu[3]\nhidden h : relu[F]\nhidden z : gaussian[4]\n"
+    "v -- h : W(fixed = 0.6)\nh -- z : U(fixed = -0.51)\nz -- z : L(fixed = 0.5)\n",
     "W004-lateral": "model X\nvisible v : gaussian[3]\nv -- v : L\n",
     "W004-group": "model X\nvisible v : gaussian[3]\nhidden h : gaussian[2]\nv -- v : L\nv -- h : W\n",
     "W004-half": "model X\nvisible v : relu[3]\nhidden h : relu[2]\nv -- h : W\n",

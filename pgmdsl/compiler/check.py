@@ -52,7 +52,7 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     edges = check_edges(joins, names, layers, scope, parameters)
     layers = with_counted(layers, declarations, edges)
     found = parameters.resolve()
-    check_normalises(layers, edges, found, scope)
+    check_normalises(layers, edges, found, sizes, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
     _warn_alone(layers.values(), joins, scope)
     draft = Model(

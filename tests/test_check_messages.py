@@ -181,6 +181,8 @@ MORE = {
     "visible v : binary[3]\nvisible w : binary[3]\nhidden h : u[2]\nhidden z : gaussian[2](sigma = learned)\n"
     "h -> v\nh -> w\nz -> v\n",
     "W002-directed": LAYERS + "h -> v : W\nv <- h : W\ng -> h\nv ~> h : R\nv ~> h : R\nh ~> g\n",
+    "E089-relu": "model X(F)\nvisible v : relu[3]\nhidden h : relu[F]\nhidden z : gaussian[4]\n"
+    "v -- h : W(fixed = 0.6)\nh -- z : U(fixed = -0.51)\nz -- z : L(fixed = 0.5)\n",
     "W004-lateral": "model X\nvisible v : gaussian[3]\nv -- v : L\n",
     "W004-group": "model X\nvisible v : gaussian[3]\nhidden h : gaussian[2]\nv -- v : L\nv -- h : W\n",
     "W004-half": "model X\nvisible v : relu[3]\nhidden h : relu[2]\nv -- h : W\n",

@@ -169,6 +169,19 @@ def write(folder: Path, **changes: Any) -> None:
         np.save(folder / f"{name}.npy", value)
 
 
+def test_weights_that_may_not_be_positive_do_not_start_so(tmp_path: Path) -> None:
+    """Training would set them to 0 at its first step, without a word."""
+    text = 'model N\nvisible v : poisson[2]\nhidden z : relu[2]\nv -- z : W(init = "w.npy")\n'
+    np.save(tmp_path / "w.npy", np.array([[-0.5, 0.25], [0.0, -1.0]]))
+    with pytest.raises(Error, match=r"W has entries above 0, the largest 0\.25"):
+        started(text, base=tmp_path)
+    artifact = artifact_of(text)
+    with pytest.raises(Error, match="entries above 0"):
+        overlay_parameters({"W": np.zeros((2, 2))}, {"W": np.ones((2, 2))}, artifact, "start")
+    np.save(tmp_path / "w.npy", -np.ones((2, 2)))
+    assert (started(text, base=tmp_path)[1]["W"] == -1).all()
+
+
 def test_parameters_from_files(tmp_path: Path) -> None:
     write(tmp_path)
     data = opened(artifact_of(FILES), {"g": np.random.default_rng(0).normal(0, 1, (9, 2))})

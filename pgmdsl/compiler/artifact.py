@@ -14,7 +14,8 @@ class ArtifactLayer:
     """A layer with its numbers.
 
     `dims` is the shape of one case's state, `size` their product; `states` is K for softmax[..., K] and
-    replicated_softmax[K], else 1. `support` is `finite` (the unit takes `values`, 0 to trials for binomial units),
+    replicated_softmax[K], else 1. `support` is `finite` (the unit takes `values`, 0 to trials for binomial units, whose
+    statistics in that order are `levels`),
     `one_hot`, `counts`, `naturals` or `real` (from `lower` on, where that is a number). `bias` names a parameter or is
     None; `parameters` gives the model's name for each of the unit type's own; `counted` are the count layers the sum
     of whose lengths multiplies the bias. `quadratic`: a unit's energy is one quadratic on the whole line. `recognition`
@@ -36,6 +37,7 @@ class ArtifactLayer:
     quadratic: bool = False
     sigma: str | None = None
     recognition: str | None = None
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     layers = with_recognition(with_counted(layers, declarations, edges), every, parameters)
     found = parameters.resolve()
     check_parents(every, layers, found, scope)
-    check_normalises(layers, edges, found, scope)
+    check_normalises(layers, edges, found, sizes, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
     _warn_alone(layers.values(), joins, scope)
     draft = Model(

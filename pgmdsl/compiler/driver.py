@@ -21,8 +21,9 @@ from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Support, Whole
+from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.diagnostics import Diagnostic, Diagnostics, Error
-from pgmdsl.grammar.parse import parse_file
+from pgmdsl.grammar.parse import parse_expression, parse_file
 from pgmdsl.grammar.source import Source
 from pgmdsl.version import VERSION
 
@@ -182,13 +183,14 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
     size = 1
     for n in dims:
         size *= n
-    support = layer.unit.support
+    support, values = layer.unit.support, _values(layer, sizes)
+    statistic = parse_expression(layer.unit.statistic)
     return ArtifactLayer(
         name=layer.name,
         role=layer.role,
         unit=layer.unit.name,
         support=_kind(support),
-        values=_values(layer, sizes),
+        values=values,
         dims=dims,
         size=size,
         states=dims[-1] if layer.unit.states_axis else 1,
@@ -199,6 +201,7 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
         sigma=layer.sigma,
         recognition=layer.recognition,
         quadratic=isinstance(support, Real) and support.lower is None and len(layer.unit.pieces) < 2,
+        levels=tuple(evaluate(statistic, {"x": value}) for value in values),
     )
 
 

@@ -206,8 +206,8 @@ def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
 def _verify_field(fields: Fields, reader: Reader, energy: Poly, layer: Layer) -> None:
     """Raise `DerivationError` unless one unit's terms are `base - field * statistic`, its field free of its own state.
 
-    What does not depend on the layer at all may differ. For a one-hot site this is done for the entry of any of its
-    states, and the field may hold no entry of the site.
+    What does not depend on the unit's state may differ, such as other units' states times what its statistic adds. For
+    a one-hot site this is done for the entry of any of its states, and the field may hold no entry of the site.
     """
     symbols, algebra = fields.symbols, reader.algebra
     letters = symbols.letters[layer.name]
@@ -217,7 +217,7 @@ def _verify_field(fields: Fields, reader: Reader, energy: Poly, layer: Layer) ->
     base = reader.read(symbols.filled(layer.unit.base, layer, letters))
     site = (*letters[:-1], algebra.fresh()) if layer.unit.states_axis else letters
     left = subtract(own, subtract(base, algebra.multiply(field, linear)))
-    left = {m: c for m, c in left.items() if any(mentions(atom, {layer.name}) for atom, _ in m.factors)}
+    left = unit_terms(algebra, left, layer.name, letters)
     if unit_terms(algebra, field, layer.name, site) or not algebra.is_zero(left):
         raise DerivationError(f"the energy in {layer.name} is not that of a {layer.unit.name} unit in a field")
 

@@ -18,6 +18,7 @@ auto-normal schemes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from pgmdsl.compiler.artifact import ArtifactEdge, Watched
@@ -52,13 +53,18 @@ def watched_groups(layers: Mapping[str, Layer], edges: Sequence[Edge]) -> tuple[
 
 
 def check_normalises(
-    layers: Mapping[str, Layer], edges: Sequence[Edge], parameters: Mapping[str, Parameter], scope: Scope
+    layers: Mapping[str, Layer],
+    edges: Sequence[Edge],
+    parameters: Mapping[str, Parameter],
+    sizes: Mapping[str, int | None],
+    scope: Scope,
 ) -> None:
     """Report edges with which the model never normalises, and warn of conditions on the weights of the others."""
     sound: list[Edge] = []
     for edge in edges:
         with scope.recorded():
             _verify_edge(edge, layers, parameters)
+            _verify_fixed(edge, edges, layers, parameters, sizes)
             sound.append(edge)
     places = {edge.weight: edge.span for edge in reversed(sound)}
     for watched in watched_groups(layers, sound):
@@ -133,6 +139,55 @@ def _verify_edge(edge: Edge, layers: Mapping[str, Layer], parameters: Mapping[st
             f"{joint} whose weight {edge.weight} {what} {parameter.initial.value:g}: the sum over all states diverges"
         )
         raise MistakeError("E089", edge.span, message, f"no entry of {edge.weight} may be above 0")
+
+
+def _verify_fixed(
+    edge: Edge,
+    edges: Sequence[Edge],
+    layers: Mapping[str, Layer],
+    parameters: Mapping[str, Parameter],
+    sizes: Mapping[str, int | None],
+) -> None:
+    """Raise `MistakeError` for an edge of real units whose weight is fixed at a number that is too large."""
+    ends, parameter = [layers[n] for n in edge.layers if n in layers], parameters.get(edge.weight)
+    if not (parameter and parameter.fixed and parameter.initial.kind == "constant" and parameter.mask is None):
+        return
+    if not all(is_unbounded(x) and isinstance(x.unit.support, Real) and _has_unit_curvature(x) for x in ends):
+        return
+    others = [e for e in edges if e is not edge and set(e.layers) <= set(edge.layers)]
+    if len(edge.layers) != 2 or len(ends) != 2 or any(set(e.layers) == set(edge.layers) for e in others):
+        return  # where several edges join the same units, their weights add up
+    value = parameter.initial.value
+    most = _most(edge.lateral, ends, value, [] if others else [_units(x, sizes) for x in ends])
+    lines = all(x.unit.support == Real() for x in ends)
+    if abs(value) > most or (lines and abs(value) == most):
+        units = [f"{x.name} ({x.unit.name})" for x in ends]
+        joint = f"{units[0]} has a lateral edge" if edge.lateral else f"{units[0]} and {units[1]} share an edge"
+        message = f"{joint} whose weight {edge.weight} is fixed at {value:g}: the sum over all states diverges"
+        raise MistakeError(
+            "E089", edge.span, message, f"with this sign, {edge.weight} may be {most:.3g} in size at most"
+        )
+
+
+def _most(lateral: bool, ends: Sequence[Layer], value: float, sizes: Sequence[int]) -> float:
+    """How large a weight that is one number of this sign throughout may be, for units whose energy grows as s^2/2.
+
+    Along directions in which all units are alike: n a^2/2 + m c^2/2 falls below W n m a c where W^2 n m > 1, and
+    n a^2/2 below W n (n - 1) a^2/2. Without `sizes`, and where a lateral weight is below 0, along two units alone.
+    """
+    half = [x.unit.support != Real() for x in ends]
+    if value < 0 and all(half):
+        return math.inf
+    if not sizes or (lateral and value < 0):
+        return 1.0
+    first, second = sizes
+    return 1 / max(first - 1, 1) if lateral else 1 / math.sqrt(first * second)
+
+
+def _units(layer: Layer, sizes: Mapping[str, int | None]) -> int:
+    """How many units a layer has, an axis of unknown size counting as 1."""
+    known = {name: value for name, value in sizes.items() if value is not None}
+    return math.prod(int(dim.evaluate(known)) for dim in layer.dims if dim.names() <= known.keys())
 
 
 def _is_settled(watched: Watched, layers: Mapping[str, Layer], parameters: Mapping[str, Parameter]) -> bool:

@@ -135,9 +135,9 @@ def _lateral(machine: Machine, name: str) -> Array | None:
 
 
 def _candidates(machine: Machine, name: str) -> tuple[Array, Doubles] | None:
-    """The states of a layer's units, (states, 1, size) as statistics, with their base energies (states, units).
+    """The states of a layer's units, (states, 1, size) as statistics, and base energies (states, units).
 
-    None where there are infinitely many.
+    Base energies are relative to the first state. None where there are infinitely many states.
     """
     layer = machine.artifact.layers[name]
     if layer.support == "one_hot":
@@ -149,8 +149,10 @@ def _candidates(machine: Machine, name: str) -> tuple[Array, Doubles] | None:
     statistics = np.ascontiguousarray(machine.kernels.statistic[name](machine.p, x), machine.dtype)
     base = np.empty((len(x), layer.size))
     for k, row in enumerate(statistics):
-        each = np.diag(row).astype(machine.dtype)  # a case for each unit, the others' statistics being 0
-        energy = np.zeros(layer.size)
-        machine.kernels.base_energy[name](machine.p, each, energy)
-        base[k] = energy - machine.constant(name)
-    return statistics[:, None], base
+        each = np.repeat(
+            statistics[:1], layer.size, axis=0
+        )  # a case for each unit, the others being in the first state
+        np.fill_diagonal(each, row)
+        base[k] = 0
+        machine.kernels.base_energy[name](machine.p, each, base[k])
+    return statistics[:, None], base - base[0]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.random import stream_key
@@ -242,15 +242,34 @@ class Machine:
     def constant(self, layer: str) -> float:
         """What a layer's energy has besides its base energy and its fields: b^2 / (2 sigma^2), for Gaussian units.
 
-        The kernel of the base energy adds it; every unit type's base energy is 0 where its statistic is 0, or is taken
-        relative to that.
+        The kernel of the base energy adds it. No other unit type has any, and a Gaussian's base energy is 0 at 0.
         """
-        if layer in self.given:
+        if layer in self.given or self.artifact.layers[layer].sigma is None:
             return 0.0
         out = np.zeros(1)
         zero = np.zeros((1, self.artifact.layers[layer].size), self.dtype)
         self.kernels.base_energy[layer](self.p, zero, out)
         return float(out[0])
+
+    def _add_base_energy(self, layer: str, x: Array, missing: NDArray[np.bool_] | None, out: Array) -> None:
+        """Add the base energies and constants of a layer's units to `out` (cases,); of missing ones the constants.
+
+        What stands in a missing entry, 0, need not be the statistic of any state, and its energy need not be 0.
+        """
+        if missing is not None and self.artifact.layers[layer].sigma is None:
+            rest = any_state(self.artifact.layers[layer])
+            x = np.where(missing, rest, x).astype(self.dtype)
+            out -= missing @ self._resting_energies(layer, rest)
+        self.kernels.base_energy[layer](self.p, np.ascontiguousarray(x), out)
+
+    def _resting_energies(self, layer: str, rest: Array) -> NDArray[np.float64]:
+        """The base energy of each unit at its entry of `rest`, (size,), of a layer whose units have no constants."""
+        own = self.artifact.layers[layer].parameters.values()
+        each = np.zeros((len(rest), 1))
+        for unit in range(len(rest)):
+            p = {**self.p, **{n: self.p[n][unit : unit + 1] for n in own}}
+            self.kernels.base_energy[layer](p, rest[None, unit : unit + 1].astype(self.dtype), each[unit])
+        return each[:, 0]
 
     # --- all layers ---------------------------------------------------------------------------------------
 
@@ -356,12 +375,15 @@ class Machine:
 
     # --- energies -----------------------------------------------------------------------------------------
 
-    def score(self, s: Mapping[str, Array], cases: int, *, biased: bool = True) -> NDArray[np.float64]:
+    def score(
+        self, s: Mapping[str, Array], cases: int, *, biased: bool = True, missing: Held = NOTHING
+    ) -> NDArray[np.float64]:
         """-energy of the layers in this state alone, (cases,) float64: their own fields, bases, and edges among them.
 
         Each edge is counted when the last of its layers is added: own s - base(s) + s field(layers before) for each
         layer, and half of s field(s) for its lateral edges; given layers come first, as nothing sends them a field.
-        Without `biased` the own fields are left out, and with them the lengths that multiply these.
+        Without `biased` the own fields are left out, and with them the lengths that multiply these. Entries in
+        `missing`, by layer (size,) or (cases, size), are 0 in `s`, and add their constants only.
         """
         out = np.zeros(cases)
         done = {name: x for name, x in s.items() if name in self.given}
@@ -372,7 +394,7 @@ class Machine:
                 own = self.own_in(name, s).astype(np.float64)
                 out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
             base = np.zeros(len(x))
-            self.kernels.base_energy[name](self.p, x, base)
+            self._add_base_energy(name, x, missing.get(name), base)
             out -= base
             if done:
                 out += np.einsum("ci,ci->c", x, self.coupling(name, done, len(x)), dtype=np.float64)
@@ -393,3 +415,11 @@ class Machine:
                 self.add_log_partition(name, self.coupling(name, s, cases), s, total)
                 total -= self.constant(name)
         return -total
+
+
+def any_state(layer: ArtifactLayer) -> Array:
+    """The statistics of some state of a layer's units, (size,), from which units that share an edge can be drawn."""
+    s = np.full(layer.size, layer.levels[0] if layer.support == "finite" else layer.lower or 0.0)
+    if layer.support == "one_hot":
+        s[:: layer.states] = 1
+    return s

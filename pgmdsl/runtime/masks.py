@@ -99,7 +99,7 @@ def mask_digests(artifact: Artifact, base: Path) -> dict[str, str]:
 def verify_entries(
     parameter: ArtifactParameter, artifact: Artifact, values: Array, mask: Mask | None, place: str
 ) -> None:
-    """Raise `Error` where a weight has an entry that its mask, or its symmetry, does not let it have.
+    """Raise `Error` where a weight has an entry that its mask, its symmetry or its units do not let it have.
 
     Args:
         parameter: the weight, or another parameter, which passes.
@@ -108,6 +108,11 @@ def verify_entries(
         mask: see `weight_mask`.
         place: where the values are from.
     """
+    if parameter.name in artifact.nonpositive and not parameter.fixed and (np.asarray(values) > 0).any():
+        raise Error(
+            f"{place}: {parameter.name} has entries above 0, the largest {np.max(values):g}, with which the model has "
+            "no log Z, and which training would set to 0; give it no entry above 0"
+        )
     if parameter.symmetric:
         size = artifact.layers[parameter.layers[0]].size
         flat = np.asarray(values, np.float64).reshape(size, size)

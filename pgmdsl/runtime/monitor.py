@@ -159,7 +159,7 @@ def reconstruction_error(machine: Machine, taken: Taken, observed: tuple[str, ..
 
 def saturated_share(layer: ArtifactLayer, means: Array) -> float:
     """The share of a layer's units whose mean stays within 2% of one end of the support for all cases."""
-    low, high = min(layer.values), max(layer.values)
+    low, high = min(layer.levels), max(layer.levels)
     edge = DEAD_ZONE * (high - low)
     return float(np.mean((means.max(axis=0) < low + edge) | (means.min(axis=0) > high - edge)))
 
@@ -252,7 +252,7 @@ def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
                 blocks = other[layer.name].reshape(len(rows), count, states)
                 blocks[np.arange(len(rows)), site] = np.eye(states)[state]
             else:
-                other[layer.name][np.arange(len(rows)), site] = layer.values[state]
+                other[layer.name][np.arange(len(rows)), site] = layer.levels[state]
             total = np.logaddexp(total, -machine.free_energy(other))
         out[rows] = -base[rows] - total
     return out * float(sites.sum())

@@ -59,7 +59,7 @@ class Pace:
     def is_measured(self, name: str) -> bool:
         """Whether the variance of an observed layer has to be measured: its units can have large statistics."""
         layer = self.machine.artifact.layers[name]
-        bounded = layer.support == "one_hot" or (layer.support == "finite" and np.ptp(layer.values) <= 2)
+        bounded = layer.support == "one_hot" or (layer.support == "finite" and np.ptp(layer.levels) <= 2)
         return self.standardise or not bounded
 
     def measure(self, s: State, share: Array, held: Held) -> None:

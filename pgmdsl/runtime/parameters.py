@@ -123,7 +123,7 @@ def set_centred_biases(machine: Machine, means: Mapping[str, Array], names: set[
     for name in machine.layers:
         layer = machine.artifact.layers[name]
         if layer.bias in names and layer.bias is not None:
-            mean = interior(machine, name, means[name]).astype(machine.dtype)
+            mean = inside(machine.artifact.layers[name], means[name]).astype(machine.dtype)
             field = machine.kernels.field_of_mean[name](machine.p, mean).astype(np.float64)
             if layer.support == "counts":  # fields of documents are shifted freely: words of equal probability have 0
                 field = field - np.log(mean.sum(dtype=np.float64) / layer.states)
@@ -136,26 +136,15 @@ def set_centred_biases(machine: Machine, means: Mapping[str, Array], names: set[
     machine.refresh()
 
 
-def interior(machine: Machine, name: str, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean statistics of a layer moved to where the field that gives them is finite."""
-    layer = machine.artifact.layers[name]
-    if not layer.values:
-        return inside(layer, mean)
-    states = np.outer((layer.values[0], layer.values[-1]), np.ones(layer.size))
-    ends = _statistic(machine, name, states).astype(np.float64)
-    gap = MARGIN * np.abs(ends[1] - ends[0])
-    return np.asarray(np.clip(mean, ends.min(axis=0) + gap, ends.max(axis=0) - gap))
-
-
 def inside(layer: ArtifactLayer, mean: NDArray[np.float64], margin: float = MARGIN) -> NDArray[np.float64]:
-    """Mean states moved into the interior of the support, where the field that gives them is finite."""
+    """Mean statistics moved into the interior of their range, where the field that gives them is finite."""
     match layer.support:
         case "one_hot":
             return (1 - margin) * mean + margin / layer.states
         case "counts":
             return np.asarray((1 - margin) * mean + margin * mean.sum() / layer.states)
         case "finite":
-            low, high = min(layer.values), max(layer.values)
+            low, high = min(layer.levels), max(layer.levels)
             return np.asarray(np.clip(mean, low + margin * (high - low), high - margin * (high - low)))
         case "naturals":
             return np.asarray(np.maximum(mean, margin))

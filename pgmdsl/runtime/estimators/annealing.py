@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.evidence import Evidence
-from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.machine import Machine, any_state
 from pgmdsl.runtime.parameters import inside
 from pgmdsl.runtime.random import stream_key
 
@@ -185,14 +184,6 @@ def _dot(s: Array, field: Array) -> Doubles:
     if field.ndim == 1:
         return np.asarray(s @ field)
     return np.asarray(np.einsum("ci,ci->c", s, field, dtype=np.float64))
-
-
-def any_state(layer: ArtifactLayer) -> Array:
-    """Some state of a layer's units, (size,), from which units that share an edge can be drawn in turn."""
-    s = np.full(layer.size, layer.values[0] if layer.support == "finite" else 0.0)
-    if layer.support == "one_hot":
-        s[:: layer.states] = 1
-    return s
 
 
 def log_partition_of_base(evidence: Evidence, base: Mapping[str, Array]) -> Doubles:

@@ -63,7 +63,7 @@ class Evidence:
 
 def score(evidence: Evidence, s: Mapping[str, Array]) -> Doubles:
     """-energy of the layers in a state of the evidence's cases, their documents having its lengths, (cases,)."""
-    out = evidence.machine.score(s, evidence.cases, biased=False)
+    out = evidence.machine.score(s, evidence.cases, biased=False, missing=evidence.missing)
     for name, x in s.items():
         if name not in evidence.machine.given:
             own = x @ evidence.machine.own[name].astype(np.float64)

@@ -105,7 +105,7 @@ class States:
                 hot[rows, site, number % layer.states] = 1
                 number = number // layer.states
             return hot.reshape(len(hot), units)
-        values = np.array(layer.values, self.dtype)
+        values = np.array(layer.levels, self.dtype)
         s = np.empty((len(number), units), self.dtype)
         for unit in range(units):
             s[:, unit] = values[number % len(values)]

@@ -28,6 +28,7 @@ from pgmdsl.runtime.estimators.states import States
 from pgmdsl.runtime.machine import Machine
 
 Array = NDArray[Any]
+Mask = NDArray[np.bool_]
 Doubles = NDArray[np.float64]
 
 ROW_BYTES = 2**25  # of one table of rows with its fields
@@ -76,6 +77,7 @@ class GroupSum:
             for n in self.plan.enumerated + self.plan.closed + self.plan.joint
             if (n in self.plan.enumerated) == (n in self.evidence.known)
         )
+        self._held = {n: ~mask for n, mask in missing.items()}
         self.exposure = {n: x for n in machine.layers if (x := self.evidence.exposure(n)) is not None}
 
     @property
@@ -100,16 +102,18 @@ class GroupSum:
             stop = min(start + chunk, rows)
             part = slice(start, stop)
             if rows_are_cases:
-                table = _Rows(self, {n: s[part] for n, s in evidence.known.items()}, stop - start)
+                table = _Rows(
+                    self, {n: s[part] for n, s in evidence.known.items()}, stop - start, self.group.free.missing
+                )
                 for number in range(states.count):
                     one, weight = states.take(number, number + 1)
-                    yield table.block(one, weight[0], part)
+                    yield table.block(one, self._held, weight[0], part)
             else:
                 s, weights = states.take(start, stop)
-                table = _Rows(self, s, stop - start)
+                table = _Rows(self, s, stop - start, self._held)
                 for case in range(cases):
                     one = {n: x[case : case + 1] for n, x in evidence.known.items()}
-                    yield table.block(one, weights, slice(case, case + 1))
+                    yield table.block(one, self.group.free.missing, weights, slice(case, case + 1))
 
     def log_sums(self, blocks: Iterable[Block]) -> Doubles:
         """Log of the sum for each case of the group, (cases,)."""
@@ -123,10 +127,10 @@ class GroupSum:
 class _Rows:
     """A table of joint states of some layers, with their scores and the fields that they send to closed layers."""
 
-    def __init__(self, group: GroupSum, rows: dict[str, Array], count: int) -> None:
-        """`count` rows; a table may have no layers and one row."""
+    def __init__(self, group: GroupSum, rows: dict[str, Array], count: int, absent: Mapping[str, Mask]) -> None:
+        """`count` rows; a table may have no layers and one row. `absent`: by layer, which entries they lack."""
         self.group, self.machine, self.rows, self.count = group, group.machine, rows, count
-        self.score = self.machine.score(rows, count, biased=False)
+        self.score = self.machine.score(rows, count, biased=False, missing=absent)
         self.own = self._own(rows)
         plan = group.plan
         self.fields = {n: self.machine.coupling(n, rows, count) for n in plan.closed + plan.joint}
@@ -138,22 +142,26 @@ class _Rows:
         own = self.machine.own
         return {n: x @ own[n].astype(np.float64) for n, x in s.items() if n not in self.machine.given}
 
-    def block(self, one: dict[str, Array], log_weight: Doubles, cases: slice) -> Block:
-        """The rows combined with one joint state of the other layers; `log_weight` is that of the states."""
+    def block(self, one: dict[str, Array], absent: Mapping[str, Mask], log_weight: Doubles, cases: slice) -> Block:
+        """The rows combined with one joint state of the other layers, which lacks some entries.
+
+        `log_weight` is that of the states.
+        """
         machine, group, dtype = self.machine, self.group, self.machine.dtype
         exposure = {n: x[cases] for n, x in group.exposure.items()}
         total = np.zeros(self.count) + log_weight - group.constant
         fields, beside = self.fields, {n: machine.coupling(n, one, 1)[0] for n in self.fields if one}
         if self._crossed(one):
             every = combined(self.rows, one, self.count)
-            total += machine.score(every, self.count, biased=False)
+            closed = {n: mask for n, mask in group.group.free.missing.items() if n not in group.plan.enumerated}
+            total += machine.score(every, self.count, biased=False, missing=closed)
             total -= sum(machine.constant(n) for n in one if n in self.rows)  # here the score counts it once
             fields = {n: machine.coupling(n, every, self.count) for n in fields}
             beside = {}
         else:
             total += self.score
             if one:
-                total += machine.score(one, 1, biased=False)[0]
+                total += machine.score(one, 1, biased=False, missing=absent)[0]
                 for name, s in self.rows.items():
                     total += s @ machine.coupling(name, one, 1)[0].astype(np.float64)
                 for name, sent in self.sent.items():

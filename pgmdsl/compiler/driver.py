@@ -23,11 +23,12 @@ from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Support, Whole
 from pgmdsl.grammar.diagnostics import Diagnostic, Diagnostics, Error
-from pgmdsl.grammar.parse import parse_file
+from pgmdsl.grammar.parse import parse_expression, parse_file
 from pgmdsl.grammar.source import Source
 from pgmdsl.version import VERSION
 
 DType = Literal["float32", "float64"]
+_FORMULAS = ("statistic", "base", "own_field", "mean", "log_partition")
 STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 
@@ -194,6 +195,7 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
         lower=float(support.lower) if isinstance(support, Real) and support.lower is not None else None,
         sigma=layer.sigma,
         recognition=layer.recognition,
+        formulas={name: parse_expression(getattr(layer.unit, name)) for name in _FORMULAS},
         quadratic=isinstance(support, Real) and support.lower is None and len(layer.unit.pieces) < 2,
     )
 

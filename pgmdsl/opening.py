@@ -13,7 +13,7 @@ from pgmdsl.grammar.read import read_source
 from pgmdsl.model import Model
 from pgmdsl.run import Run
 from pgmdsl.runtime.data import peek_shape
-from pgmdsl.runtime.parameters import load_parameters
+from pgmdsl.runtime.parameters import load_networks, load_parameters
 from pgmdsl.runtime.rundir import read_info, read_model
 from pgmdsl.runtime.train import TrainedRun
 from pgmdsl.runtime.train import resume as resume_training
@@ -75,8 +75,9 @@ def start_run(
 def load_run(directory: Path) -> Run:
     """A run from its directory, finished or not. Raises Error where there is none, or it is damaged."""
     model = _model_of(directory)
-    parameters = load_parameters(directory / "parameters.safetensors", model.artifact)
-    return Run(directory, model, parameters, read_info(directory).seed, None)
+    path = directory / "parameters.safetensors"
+    parameters = load_parameters(path, model.artifact)
+    return Run(directory, model, parameters, read_info(directory).seed, None, load_networks(path))
 
 
 def resume_run(
@@ -97,7 +98,7 @@ def resume_run(
 
 def _opened(trained: TrainedRun, model: Model) -> Run:
     info = read_info(trained.directory)
-    return Run(trained.directory, model, trained.parameters, info.seed, trained.splits)
+    return Run(trained.directory, model, trained.parameters, info.seed, trained.splits, trained.networks)
 
 
 def _model_of(directory: Path) -> Model:

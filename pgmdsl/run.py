@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pgmdsl.figures import Annealing, Evaluation, evaluate_run, log_partition_of, score_known
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.model import Model
+from pgmdsl.networks import WithNetworks
 from pgmdsl.runtime.belief import machine_of
 from pgmdsl.runtime.data import Data, Splits, open_cases
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
@@ -63,7 +64,7 @@ class Gauged(dict[str, Array]):
     left: tuple[str, ...] = ()
 
 
-class Run:
+class Run(WithNetworks):
     """A trained model in its directory.
 
     Data are given by layer: arrays (cases, *dims) or paths. NaN is a missing value; so is 0 in a mask, which `masks`
@@ -76,10 +77,18 @@ class Run:
         parameters: By name, arrays of the declared shapes (the averaged ones where the phase averages).
     """
 
-    def __init__(self, directory: Path, model: Model, parameters: dict[str, Array], seed: int, splits: Splits | None):
+    def __init__(
+        self,
+        directory: Path,
+        model: Model,
+        parameters: dict[str, Array],
+        seed: int,
+        splits: Splits | None,
+        networks: Mapping[str, dict[str, Array]] | None = None,
+    ):
         """Open runs with `pgmdsl.load`, make them with `pgmdsl.train`."""
         self.directory, self.model, self.parameters, self.seed = directory, model, parameters, seed
-        self._splits = splits
+        self._splits, self._numbers = splits, networks or {}
 
     def __repr__(self) -> str:
         """The model and the place."""

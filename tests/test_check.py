@@ -368,13 +368,35 @@ def test_positive_is_exact_where_hidden_layers_are_not_joined() -> None:
 
 
 def test_defaults_have_the_form_they_document() -> None:
-    text = "model X\nvisible v : binary[3]\nhidden h : binary[2]\nv -- h\ntrain { %s }"
-    for kind in PHASES:
+    text = "model X\nvisible v : binary[3]\nvisible y : softmax[2]\nhidden h : binary[2]\nv -- h\ny -- h\ntrain { %s }"
+    phases = {kind: kind for kind in PHASES} | {"classify": "finetune classify(y)", "autoencode": "finetune autoencode"}
+    for kind, written in phases.items():
         defaults = {row.name: row.default for row in settings_of(kind).values()}
+        if kind not in PHASES:  # momentum is of sgd, and adam is what networks have unless stated
+            defaults.pop("momentum")
         stated = ", ".join(
             f"{name} = {format_expression(value)}" for name, value in defaults.items() if value is not None
         )
-        model_of(text % f"{kind} {{ {stated} }}")
+        model_of(text % f"{written} {{ {stated} }}")
+
+
+def test_a_layer_that_a_network_predicts_needs_no_edge() -> None:
+    text = "model X\nvisible v : binary[3]\nvisible y : softmax[2]\nhidden h : binary[2]\nv -- h\ntrain { %s }"
+    assert model_of(text % "finetune classify(y) { }").phases[0].target == "y"
+    with pytest.raises(AssertionError):
+        model_of(text % "finetune autoencode { }")
+
+
+def test_defaults_of_a_train_block_reach_the_phases_whose_form_they_have() -> None:
+    text = "model X\nvisible v : binary[3]\nvisible y : softmax[2]\nhidden h : binary[2]\nv -- h : W\n"
+    text += "train { optimiser = cg(3), freeze = W, labels = 5, fit { }, finetune classify(y) { } }"
+    fit, network = model_of(text).phases
+    assert fit.settings["optimiser"] == Name("sgd")
+    assert fit.settings["freeze"] == Name("W")
+    assert "labels" not in fit.settings
+    assert format_expression(network.settings["optimiser"]) == "cg(3)"
+    assert format_expression(network.settings["batch"]) == "1000"
+    assert "freeze" not in network.settings
 
 
 # --- sizes as polynomials ---------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from pgmdsl.grammar.source import Source
 EXPLANATIONS = Path(pgmdsl.compiler.__file__).parent.parent / "grammar" / "explanations"
 CODES = re.compile(r'"(E(?:01[1-3]|0[34589]\d|11\d|9[0-4]\d)|W00\d)"')
 
+NETWORK = "model X\nvisible v : binary[3]\nvisible y : softmax[2]\nhidden h : binary[2]\nv -- h\n"
 RBM = "model RBM(D = 784, F = 500)\nvisible v : binary[D]\nhidden h : binary[F]\nv -- h : W\n"
 LAYERS = "model X(D = 6, F = 4)\nvisible v : binary[D]\nhidden h : binary[F]\nhidden g : binary[F]\n"
 
@@ -160,7 +161,6 @@ MORE = {
     "E098-states": "model X(D = 4)\n"
     "visible v : binary[D]\nvisible y : softmax[3]\nv -- y : W(mask = local(radius = 1))\n",
     "E098-multiplicative": LAYERS + "v * h * g : T(mask = local(radius = 1))\n",
-    "E912-start": RBM + "train { greedy { start = transpose } }\n",
     "E012-recognition": LAYERS.replace("[F]", "[F] bias r_g") + "h -> v : r_h\ng -> h\nv ~> h\nh ~> g\n",
     "E012-recognised-layer": LAYERS.replace("hidden h", "hidden r_g") + "r_g -> v\ng -> r_g\nr_g ~> g\nv ~> r_g\n",
     "E110-lateral": LAYERS + "h -> v\ng -> h\nv -- v : L\n",
@@ -183,6 +183,21 @@ MORE = {
     "W002-directed": LAYERS + "h -> v : W\nv <- h : W\ng -> h\nv ~> h : R\nv ~> h : R\nh ~> g\n",
     "E089-relu": "model X(F)\nvisible v : relu[3]\nhidden h : relu[F]\nhidden z : gaussian[4]\n"
     "v -- h : W(fixed = 0.6)\nh -- z : U(fixed = -0.51)\nz -- z : L(fixed = 0.5)\n",
+    "E011-layer": NETWORK + "train { finetune classify(y) { freeze = h2 }, finetune classify(z) { } }\n",
+    "E051-networks": NETWORK + "train { finetune autoencode { labels = 3, negative = cd(1) } }\n",
+    "E052-networks": NETWORK
+    + "train { finetune classify(y) { labels = 2.5, optimiser = newton(3), code = linear } }\n",
+    "E054-networks": NETWORK
+    + "train { finetune classify(v) { }, finetune classify(h) { }, finetune generate { }, finetune { } }\n",
+    "E054-no-labels": RBM + "train { finetune classify(v) { } }\n",
+    "E055-networks": NETWORK.replace("v -- h", "v -- v : L")
+    + "train { finetune autoencode { }, finetune classify(y) { } }\n",
+    "E055-three": LAYERS + "v * h * g : T\ntrain { finetune autoencode { } }\n",
+    "E055-no-data": "model X\nvisible y : softmax[3]\nhidden h : binary[2]\ny -- h\n"
+    "train { finetune classify(y) { } }\n",
+    "E058-networks": NETWORK
+    + "train { finetune autoencode { optimiser = cg(3), rate = 0.1, stop = patience(3, error) } }\n",
+    "E058-code": NETWORK + "train { finetune autoencode { }, finetune autoencode { code = linear } }\n",
     "W004-lateral": "model X\nvisible v : gaussian[3]\nv -- v : L\n",
     "W004-group": "model X\nvisible v : gaussian[3]\nhidden h : gaussian[2]\nv -- v : L\nv -- h : W\n",
     "W004-half": "model X\nvisible v : relu[3]\nhidden h : relu[2]\nv -- h : W\n",

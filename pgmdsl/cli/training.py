@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--freeze", multiple=True, metavar="NAME", help="Keep this parameter as it starts.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's directory, which must not exist.")
-@click.option("--no-eval", is_flag=True, help="Skip the figures at the end.")
+@click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @SEED
 @JSON
 def train_command(
@@ -68,7 +68,7 @@ def train_command(
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--no-eval", is_flag=True, help="Skip the figures at the end.")
+@click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @JSON
 def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
     """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
@@ -90,6 +90,7 @@ def finish(run: Run, no_eval: bool, as_json: bool) -> None:
 
 
 def _report(run: Run, no_eval: bool, as_json: bool) -> None:
+    from pgmdsl.cli.networks import network_json, network_lines
     from pgmdsl.cli.show import print_figures
 
     pictures = run.draw_pictures(progress=not as_json)
@@ -100,9 +101,12 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
         except Error as problem:  # the run is there, and may be looked at
             refused = f"there are no figures: {problem}"
     if as_json:
-        answer = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}
+        answer: dict[str, object] = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}
+        answer |= {"networks": network_json(run)} if run.networks else {}
         echo_json(answer | (evaluation.as_json() if evaluation else {}) | ({"warning": refused} if refused else {}))
         return
+    for line in network_lines(run):
+        click.echo(line)
     if evaluation:
         print_figures(evaluation)
         if evaluation.subset:

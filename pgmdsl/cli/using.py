@@ -13,6 +13,7 @@ from pgmdsl.cli.common import DATA, JSON, LENGTH, MASK, SEED, echo_json, parse_l
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
+    from pgmdsl.networks import Autoencoder
     from pgmdsl.run import Run
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -21,6 +22,9 @@ SWEEPS = click.option(
     "--sweeps", type=click.IntRange(1), default=50, show_default=True, help="Mean-field sweeps, where these are needed."
 )
 SHOWN = 20  # cases of a table
+ENCODER = click.option(
+    "--by", type=click.Choice(["network", "model"]), help="The run's autoencoder, or its model.  [default: as it has]"
+)
 
 
 def output_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -80,6 +84,7 @@ def sample_command(
 @MASK
 @LENGTH
 @SWEEPS
+@ENCODER
 @output_option("inferred.npz")
 @JSON
 def infer_command(
@@ -88,18 +93,26 @@ def infer_command(
     masks: tuple[str, ...],
     lengths: tuple[str, ...],
     sweeps: int,
+    by: str | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Write the posterior means of all that data leaves out: exact where it is independent, else by mean field.
 
     Any layers may be given, hidden ones too, and values of them may be missing (NaN, or 0 in a --mask): at random, it
-    is assumed. Without --data the run's test cases are used.
+    is assumed. Where the run has an autoencoder its codes are written instead, with -o codes.npy as one plain array.
+    Without --data the run's test cases are used.
     """
     from pgmdsl.cli.show import note_lengths
     from pgmdsl.opening import load_run
 
     loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
+    network = _autoencoder(loaded, by)
+    if network is not None:
+        codes, path = network.encode(given), output or run / "codes.npz"
+        save_codes(path, codes)
+        _report({"codes": path, "how": "autoencoder"}, codes, as_json)
+        return
     if given is not None:
         note_lengths(loaded, given, stated)
     means = loaded.infer(given, sweeps, masks=parse_pairs(masks, "--mask"), lengths=stated, progress=not as_json)
@@ -115,6 +128,7 @@ def infer_command(
 @MASK
 @LENGTH
 @SWEEPS
+@ENCODER
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Print the N most probable states of each case.")
 @click.option("--names", multiple=True, metavar="LAYER=FILE", help="Their names, one a line: a vocabulary.")
 @output_option("reconstructed.npz")
@@ -126,6 +140,7 @@ def reconstruct_command(
     masks: tuple[str, ...],
     lengths: tuple[str, ...],
     sweeps: int,
+    by: str | None,
     top: int | None,
     names: tuple[str, ...],
     output: Path | None,
@@ -134,13 +149,20 @@ def reconstruct_command(
 ) -> None:
     """Write the means of the observed layers after one pass through the others.
 
-    Without other layers each unit is given the rest. --names words=vocab.txt prints the words that each document's
+    Without other layers each unit is given the rest. Where the run has an autoencoder it is what that gives back, of
+    documents the probabilities of words. --names words=vocab.txt prints the words that each document's
     reconstruction makes most probable. Without --data the run's test cases are used.
     """
     from pgmdsl.opening import load_run
 
     loaded, vocabulary = load_run(run), _names(names)
     given, hidden, stated = parse_pairs(data, "--data") or None, parse_pairs(masks, "--mask"), parse_lengths(lengths)
+    network = _autoencoder(loaded, by)
+    if network is not None:
+        back, path = network.reconstruct(given), output or run / "reconstructed.npz"
+        save_arrays(path, back)
+        _report({"means": path, "how": "autoencoder"}, back, as_json)
+        return
     found = loaded.reconstruct(given, sweeps, seed, masks=hidden, lengths=stated, progress=not as_json)
     path = output or run / "reconstructed.npz"
     save_arrays(path, found.means)
@@ -168,6 +190,10 @@ def reconstruct_command(
 @LENGTH
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Of log Z.")
 @click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
+@click.option(
+    "--retrieval", "labels", metavar="PATH|LAYER", help="The curve of retrieval by codes, with these classes."
+)
+@click.option("--baseline", type=click.Choice(["lsa"]), help="Of retrieval: latent semantic analysis, drawn beside it.")
 @click.option("--cases", "most", type=click.IntRange(1), metavar="N", help="Take N cases at most, drawn by seed.")
 @click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
 @SEED
@@ -180,6 +206,8 @@ def eval_command(
     method: Literal["auto", "exact", "ais", "reverse_ais"],
     chains: int,
     temperatures: int,
+    labels: str | None,
+    baseline: str | None,
     most: int | None,
     seed: int,
     as_json: bool,
@@ -189,11 +217,19 @@ def eval_command(
     log Z is exact where enumeration is cheap, else by annealed importance sampling, once for each length of documents
     and each state of given layers; the log-probability of a case is exact where the sum over all that is latent or
     missing is affordable, else the variational bound.
+
+    --retrieval gives another figure instead: every case is a query over the others, ranked by the cosine of their codes
+    (of the autoencoder, else the means of the topmost hidden layer), and what is retrieved should be of its class.
     """
     from pgmdsl.cli.show import note_lengths, print_figures
     from pgmdsl.opening import load_run
 
     loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
+    if labels is not None:
+        from pgmdsl.cli.networks import report_retrieval
+
+        report_retrieval(loaded, given, labels, baseline, as_json)
+        return
     if given is not None:
         note_lengths(loaded, given, stated)
     evaluation = loaded.evaluation(
@@ -241,6 +277,16 @@ def _clamped(run: Run, name: str, text: str) -> Any:
     return np.full((1, layer.size // layer.states), int(text))
 
 
+def _autoencoder(run: Run, by: str | None) -> Autoencoder | None:
+    """The run's autoencoder, unless the model is asked. Raises Error where it is asked for and there is none."""
+    from pgmdsl.networks import Autoencoder
+
+    network = None if by == "model" else run.networks.get("autoencode")
+    if by == "network" and network is None:
+        raise Error(f"{run.directory}: this run has no autoencoder; a phase finetune autoencode makes one")
+    return network if isinstance(network, Autoencoder) else None
+
+
 def _names(options: tuple[str, ...]) -> dict[str, list[str]]:
     """By layer, the lines of its file of names."""
     out = {}
@@ -254,6 +300,24 @@ def _names(options: tuple[str, ...]) -> dict[str, list[str]]:
             out[name].pop()
         out[name] = [line.strip() for line in out[name]]
     return out
+
+
+def save_codes(path: Path, codes: Mapping[str, Any]) -> None:
+    """Write codes as .npz, or those of one layer as .npy, whole or not at all."""
+    from pgmdsl.runtime.tensors import write_atomic
+
+    if path.suffix != ".npy":
+        save_arrays(path, codes)
+        return
+    if len(codes) > 1:
+        raise Error(
+            f"-o {path}: there are codes of {', '.join(codes)}, and a .npy file holds one array: name a .npz file"
+        )
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, next(iter(codes.values())), allow_pickle=False)
+    writing(path, lambda: write_atomic(path, buffer.getvalue()))
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

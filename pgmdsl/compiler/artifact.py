@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from pgmdsl.compiler.model import DataSpec, EdgeKind, Initial, Mask, PhaseSpec
+from pgmdsl.grammar.syntax import Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,9 @@ class ArtifactLayer:
     `one_hot`, `counts`, `naturals` or `real` (from `lower` on, where that is a number). `bias` names a parameter or is
     None; `parameters` gives the model's name for each of the unit type's own; `counted` are the count layers the sum
     of whose lengths multiplies the bias. `quadratic`: a unit's energy is one quadratic on the whole line. `recognition`
-    names the bias of q(layer | below), where recognition edges go into the layer.
+    names the bias of q(layer | below), where recognition edges go into the layer. `formulas`
+    are the unit type's, as in `units.Unit`: `statistic` and `base` of the state x, `mean` and `log_partition` of the
+    field f, `own_field` of the bias b.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ArtifactLayer:
     sigma: str | None = None
     recognition: str | None = None
     levels: tuple[float, ...] = ()
+    formulas: Mapping[str, Expression] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pgmdsl.compiler.check_edges import check_edges
 from pgmdsl.compiler.check_layers import check_layers, with_counted
 from pgmdsl.compiler.check_limits import verify_limits
 from pgmdsl.compiler.check_names import MistakeError, Scope, broken_words
+from pgmdsl.compiler.check_networks import classified
 from pgmdsl.compiler.check_parameters import Parameters
 from pgmdsl.compiler.check_train import check_train
 from pgmdsl.compiler.check_units import check_units
@@ -58,7 +59,7 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
     check_parents(every, layers, found, scope)
     check_normalises(layers, edges, found, sizes, scope)
     verify_limits(layers, found, sizes, header.name.span if header else NOWHERE, scope)
-    _warn_alone(layers.values(), joins, scope)
+    _warn_alone(layers.values(), joins, classified(_all(file, TrainBlock)), scope)
     draft = Model(
         name=header.name.name if header else "",
         source=source,
@@ -74,7 +75,7 @@ def check_model(source: Source, file: File, diagnostics: Diagnostics, overrides:
         recognition=of_kind(every, "recognition"),
     )
     whole = len(layers) == len(declarations) and len(every) == len(joins) and sound
-    context = Context(sizes, parameters.mentioned)
+    context = Context(sizes, parameters.mentioned, names)
     phases = check_train(_all(file, TrainBlock), draft if whole else None, context, scope)
     return None if diagnostics.errors else replace(draft, phases=phases)
 
@@ -113,12 +114,15 @@ def _verify_roles(declarations: Sequence[LayerDeclaration], file: File, scope: S
         scope.record(MistakeError("E034", declarations[0].span, "this model has no visible layer", help))
 
 
-def _warn_alone(layers: Collection[Layer], joins: Sequence[EdgeDeclaration], scope: Scope) -> None:
-    """Warn of layers without edges, unless a name in an edge is unknown and may be meant to be theirs."""
+def _warn_alone(layers: Collection[Layer], joins: Sequence[EdgeDeclaration], predicted: set[str], scope: Scope) -> None:
+    """Warn of layers without edges, unless a name in an edge is unknown and may be meant to be theirs.
+
+    Layers that a classifier predicts need none: the network joins them.
+    """
     joined = {layer.name for join in joins for layer in join.layers}
     if not joined <= scope.declared.keys():
         return
-    joined |= scope.broken
+    joined |= scope.broken | predicted
     for layer in layers:
         if layer.name not in joined:
             message = f"{layer.name} has no edges, so it is independent of all other layers"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from contextlib import suppress
+from typing import cast
 
 from pgmdsl.compiler.check_names import MistakeError, Scope
+from pgmdsl.compiler.check_networks import finetuned, network_kind, network_target, verify_network_settings
 from pgmdsl.compiler.check_values import Context
 from pgmdsl.compiler.graph import greedy_stages, legal_phases, untrained_by_greedy
-from pgmdsl.compiler.model import Model, PhaseSpec
+from pgmdsl.compiler.model import Model, PhaseKind, PhaseSpec
 from pgmdsl.compiler.settings import (
     ADAPTIVE,
+    EVERY_PHASE,
+    NETWORKS,
     PERSISTENT,
     PHASES,
-    PLANNED_PHASES,
-    PLANNED_SETTINGS,
+    Setting,
     has_hidden_parents,
     method_name,
     settings_of,
@@ -24,6 +27,7 @@ from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.syntax import Expression, Name, Option, Phase, TrainBlock
 
 _LENGTHS = ("epochs", "updates")
+_LISTED = ", ".join((*PHASES, *(finetuned(kind) for kind in NETWORKS)))
 
 
 def check_train(
@@ -45,17 +49,21 @@ def check_train(
     if not phases:
         help = "add a phase, for example fit { epochs = 100 }"
         scope.record(MistakeError("E059", _head(blocks[0]), "this train block has no phase", help))
-    defaults = _check_entries(options, PHASES, context, scope)
-    found = []
+    defaults = _check_entries(options, EVERY_PHASE, context, scope)
+    found: list[PhaseSpec] = []
     for phase in phases:
         with scope.recorded():
             kind = _kind_of(phase)
             stated = _check_entries(phase.entries, (kind,), context, scope)
             if model is not None:
                 target = _target_of(phase, model)
-                merged = _merged(kind, defaults, stated, model)
+                fitting = {key: value for key, value in defaults.items() if _fits(kind, key, value, context)}
+                merged = _merged(kind, fitting, stated, model)
+                if kind in NETWORKS:
+                    verify_network_settings(kind, stated, merged, found)
+                else:
+                    _verify_together(merged, stated, model)
                 found.append(PhaseSpec(kind, target, merged))
-                _verify_together(merged, stated, model)
                 _warn_unreached(phase, model, scope)
     return tuple(found)
 
@@ -64,22 +72,21 @@ def _head(block: TrainBlock) -> Span:
     return Span(block.span.start, min(block.span.end, block.span.start + len("train")))
 
 
-def _kind_of(phase: Phase) -> Literal["greedy", "fit", "wake_sleep"]:
+def _kind_of(phase: Phase) -> PhaseKind:
     kind = phase.kind
-    if kind.name in PLANNED_PHASES:
-        code = PLANNED_PHASES[kind.name]
-        raise MistakeError(
-            code, kind.span, f"the phase {kind.name} is not built yet", f"the phases are {', '.join(PHASES)}"
-        )
+    if kind.name == "finetune":
+        return cast(PhaseKind, network_kind(phase))
     if kind.name not in PHASES:
-        near = suggest(kind.name, [*PHASES, *PLANNED_PHASES])
-        help = near or f"the phases are {', '.join(PHASES)}"
+        near = suggest(kind.name, [*PHASES, "finetune"])
+        help = near or f"the phases are {_LISTED}"
         raise MistakeError("E053", kind.span, f"{kind.name} is not a phase of training", help)
-    return cast(Literal["greedy", "fit", "wake_sleep"], kind.name)
+    return cast(PhaseKind, kind.name)
 
 
 def _target_of(phase: Phase, model: Model) -> str | None:
-    """The layer that a greedy phase names. Raises `MistakeError` for a phase or target that the model cannot have."""
+    """The layer that a phase names. Raises `MistakeError` for a phase or target that the model cannot have."""
+    if phase.kind.name == "finetune":
+        return network_target(phase, model)
     reason = legal_phases(model)[phase.kind.name]
     if reason is not None:
         raise _illegal(phase, reason, model)
@@ -135,19 +142,37 @@ def _check_entries(
 def _verify_entry(entry: Option, kinds: Sequence[str], context: Context) -> None:
     key = entry.key
     tables = [settings_of(kind) for kind in kinds]
-    legal = [table[key.name] for table in tables if key.name in table]
+    legal = dict.fromkeys(table[key.name] for table in tables if key.name in table)
     if legal:
-        legal[0].verify(entry.value, context)
+        _verify_form(list(legal), entry.value, context)
         return
-    if key.name in PLANNED_SETTINGS:
-        raise MistakeError("E912", key.span, f"the setting {key.name} is not built yet", "leave it out")
-    elsewhere = [kind for kind in PHASES if key.name in settings_of(kind)]
+    elsewhere = [finetuned(kind) for kind in EVERY_PHASE if key.name in settings_of(kind)]
     if elsewhere:
-        message = f"{key.name} is not a setting of {kinds[0]}"
+        message = f"{key.name} is not a setting of {finetuned(kinds[0])}"
         raise MistakeError("E051", key.span, message, f"it belongs to {', '.join(elsewhere)}")
     known = list(dict.fromkeys(name for table in tables for name in table))
-    help = suggest(key.name, [*known, *PLANNED_SETTINGS]) or f"the settings are {', '.join(known)}"
+    help = suggest(key.name, known) or f"the settings are {', '.join(known)}"
     raise MistakeError("E050", key.span, f"{key.name} is not a setting of training", help)
+
+
+def _verify_form(legal: Sequence[Setting], value: Expression, context: Context) -> None:
+    """Raise the first one's `MistakeError` for a value that has the form of none of these settings."""
+    try:
+        legal[0].verify(value, context)
+    except MistakeError:
+        for setting in legal[1:]:
+            with suppress(MistakeError):
+                return setting.verify(value, context)
+        raise
+
+
+def _fits(kind: str, key: str, value: Expression, context: Context) -> bool:
+    """Whether a default of the train block has the form of this setting in a phase that has it."""
+    try:
+        settings_of(kind)[key].verify(value, context)
+    except (KeyError, MistakeError):
+        return False
+    return True
 
 
 def _merged(

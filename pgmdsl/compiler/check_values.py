@@ -28,10 +28,11 @@ CLOCK = ("epoch", "step", "progress")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a setting may refer to: the sizes' values and the names of parameters."""
+    """What a setting may refer to: the sizes' values, and the names of parameters and of layers."""
 
     values: Values
     parameters: Collection[str]
+    layers: Collection[str] = ()
 
 
 Form = Callable[[Expression, Context], None]
@@ -87,11 +88,20 @@ def choice(*words: str) -> Form:
 
 def verify_parameters(node: Expression, context: Context) -> None:
     """One name of a parameter, or several."""
+    _verify_members(node, "parameter", context.parameters, "for example freeze = W1, b")
+
+
+def verify_layers(node: Expression, context: Context) -> None:
+    """One name of a layer, or several."""
+    _verify_members(node, "layer", context.layers, "for example freeze = h1, h2")
+
+
+def _verify_members(node: Expression, what: str, known: Collection[str], example: str) -> None:
     for member in node.members if isinstance(node, Set) else (node,):
         if not isinstance(member, Name):
-            raise MistakeError("E052", member.span, "freeze takes names of parameters", "for example freeze = W1, b")
-        if member.name not in context.parameters:
-            raise MistakeError.unknown(member.name, member.span, "is not a parameter", context.parameters)
+            raise MistakeError("E052", member.span, f"freeze takes names of {what}s", example)
+        if member.name not in known:
+            raise MistakeError.unknown(member.name, member.span, f"is not a {what}", known)
 
 
 @dataclass(frozen=True, slots=True)

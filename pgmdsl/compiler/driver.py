@@ -28,6 +28,7 @@ from pgmdsl.grammar.source import Source
 from pgmdsl.version import VERSION
 
 DType = Literal["float32", "float64"]
+_FORMULAS = ("statistic", "base", "own_field", "mean", "log_partition")
 STAGES = ("syntax", "model", "graph", "derivation", "plan", "kernels")
 
 
@@ -200,6 +201,7 @@ def _layer(layer: Layer, sizes: Mapping[str, int]) -> ArtifactLayer:
         lower=float(support.lower) if isinstance(support, Real) and support.lower is not None else None,
         sigma=layer.sigma,
         recognition=layer.recognition,
+        formulas={name: parse_expression(getattr(layer.unit, name)) for name in _FORMULAS},
         quadratic=isinstance(support, Real) and support.lower is None and len(layer.unit.pieces) < 2,
         levels=tuple(evaluate(statistic, {"x": value}) for value in values),
     )

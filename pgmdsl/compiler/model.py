@@ -216,11 +216,17 @@ class DataSpec:
     test: float | str | None = None
 
 
+PhaseKind = Literal["greedy", "fit", "wake_sleep", "classify", "autoencode"]
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseSpec:
-    """A training phase: `settings` are checked value expressions, defaults of the block merged in."""
+    """A training phase: `settings` are checked value expressions, defaults of the block merged in.
 
-    kind: Literal["greedy", "fit", "wake_sleep"]
+    `classify` and `autoencode` are the two kinds of `finetune`; `target` is the layer that the file names.
+    """
+
+    kind: PhaseKind
     target: str | None
     settings: Mapping[str, Expression]
 

@@ -13,6 +13,7 @@ from pgmdsl.compiler.check_values import (
     either,
     method,
     schedule,
+    verify_layers,
     verify_parameters,
     verify_whole,
 )
@@ -22,11 +23,12 @@ from pgmdsl.compiler.units import Counts, Naturals, Real
 from pgmdsl.grammar.syntax import Call, Expression, Name, Number
 
 PHASES = ("greedy", "fit", "wake_sleep")
-PLANNED_PHASES = {"finetune": "E911"}
-PLANNED_SETTINGS: tuple[str, ...] = ()
 WHOLE = ("fit", "wake_sleep")  # phases of the whole model
+NETWORKS = ("classify", "autoencode")  # `finetune classify(y)`, `finetune autoencode`
+EVERY_PHASE = (*PHASES, *NETWORKS)
 ADAPTIVE = ("adam", "rmsprop")
 PERSISTENT = ("pcd", "tempering")
+SEARCHES = ("cg", "lbfgs")
 
 Settings = Mapping[str, Expression]
 
@@ -73,7 +75,10 @@ _JOINED = Case("where hidden layers are joined", lambda model, _: not closed_vis
 _PARENTS = Case("with hidden parents", lambda model, _: has_hidden_parents(model))
 _GIVEN = Case("with given layers", lambda model, _: any(x.role == "given" for x in model.layers.values()))
 _ADAPTIVE = Case("with adam or rmsprop", lambda _, stated: method_name(stated.get("optimiser")) in ADAPTIVE)
+_SEARCHES = Case("with cg or lbfgs", lambda _, stated: method_name(stated.get("optimiser")) in SEARCHES)
+_PLAIN = Case("with sgd", lambda _, stated: method_name(stated.get("optimiser")) == "sgd")
 _UNBOUNDED = Case("with a layer of real units or counts", lambda model, _: _has(model, Real, Naturals, Counts))
+_LARGE_BATCH = ((_SEARCHES, Number("1000")),)
 
 
 def has_hidden_parents(model: Model) -> bool:
@@ -114,6 +119,11 @@ _OPTIMISERS = {
     ),
     "rmsprop": Method((), {"rho": _SHARE, "epsilon": _POSITIVE_NUMBER}, "rmsprop(rho = 0.9, epsilon = 1e-8)"),
 }
+_NETWORK_OPTIMISERS = {
+    **_OPTIMISERS,
+    "cg": Method((verify_whole,), example="cg(3)"),
+    "lbfgs": Method((verify_whole,), example="lbfgs(3)"),
+}
 _FINITE_NUMBER = constant(-_INFINITY, _INFINITY, "this is a number")
 _SPARSITY = {"sparsity": Method((_FINITE_NUMBER, _POSITIVE_NUMBER), example="sparsity(0.1, 0.5)")}
 _NEGATIVE_FORM = "cd(k) | pcd(k, chains = m) | gibbs(k) | tempering(k, chains = m, temperatures = t) | exact"
@@ -124,18 +134,19 @@ _NEGATIVE_MEANING = (
     "models. Given layers are clamped throughout, so that pcd and tempering, whose chains outlive their cases, do not "
     "serve such models"
 )
+NETWORK_METRICS = ("error", "loss")
 METRICS = ("likelihood", "bound", "pseudolikelihood", "reconstruction")
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "epochs",
-        PHASES,
+        EVERY_PHASE,
         "whole number",
         "passes over the training data; not together with updates",
         verify_whole,
         Number("10"),
     ),
-    Setting("updates", PHASES, "whole number", "steps of the phase, instead of epochs", verify_whole),
+    Setting("updates", EVERY_PHASE, "whole number", "steps of the phase, instead of epochs", verify_whole),
     Setting("batch", PHASES, "whole number", "cases in one step", verify_whole, Number("100")),
     Setting(
         "rate",
@@ -285,6 +296,82 @@ SETTINGS: tuple[Setting, ...] = (
         method(_NEGATIVE),
         _call("pcd", "1"),
         ((_GIVEN, _call("cd", "1")),),
+    ),
+    Setting(
+        "start",
+        NETWORKS,
+        "model | random",
+        "how the network begins: grown from the model, or, for comparison, with random weights (Glorot and Bengio "
+        "2010), a twin of the same layers, which the model tells nothing. Without it the first phase of a kind grows a "
+        "network, and later ones go on with it",
+        choice("model", "random"),
+    ),
+    Setting("batch", NETWORKS, "whole number", "cases in one step", verify_whole, Number("100"), _LARGE_BATCH),
+    Setting(
+        "optimiser",
+        NETWORKS,
+        "adam | adam(beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8) | rmsprop | rmsprop(rho = 0.9, epsilon = 1e-8) | sgd "
+        "| cg(n) | lbfgs(n)",
+        "how a step follows from the gradient: as in other phases; cg(n) and lbfgs(n) take n iterations of conjugate "
+        "gradients or of L-BFGS on each batch, each with a line search and without a rate (Hinton and Salakhutdinov "
+        "2006)",
+        method(_NETWORK_OPTIMISERS),
+        Name("adam"),
+    ),
+    Setting(
+        "rate",
+        NETWORKS,
+        "value",
+        "learning rate: a step adds rate times the gradient of the mean log-likelihood of the batch's labels or data",
+        schedule(0, _INFINITY, "a rate is not negative"),
+        Number("0.001"),
+        ((_PLAIN, Number("0.05")),),
+    ),
+    Setting(
+        "momentum",
+        NETWORKS,
+        "value",
+        "share of the last step that the next one repeats; of sgd only",
+        schedule(0, 1, "momentum is at least 0 and less than 1"),
+        Number("0"),
+    ),
+    Setting(
+        "decay",
+        NETWORKS,
+        "value",
+        "weight decay: the gradient of each weight loses decay times the weight; biases do not decay",
+        schedule(0, _INFINITY, "decay is not negative"),
+        Number("0"),
+    ),
+    Setting(
+        "labels",
+        ("classify",),
+        "whole number | share below 1",
+        "train on so many of the labelled cases only, or on this share of them: drawn by seed, as many of each class "
+        "as there can be",
+        constant(0, _INFINITY, "labels is a whole number of cases, or a share of them below 1", above=True),
+    ),
+    Setting(
+        "code",
+        ("autoencode",),
+        "linear | logistic",
+        "how the units of the code, the topmost hidden layers, answer to their field; without it by their unit type",
+        choice("linear", "logistic"),
+    ),
+    Setting(
+        "freeze",
+        NETWORKS,
+        "names of layers",
+        "layers of which this phase leaves the incoming weights and the biases as they are",
+        verify_layers,
+    ),
+    Setting(
+        "stop",
+        NETWORKS,
+        "patience(n) | patience(n, METRIC)",
+        "stop after n epochs without a better value on the validation data, and keep the best network; METRIC is "
+        f"{', '.join(NETWORK_METRICS)}; without it error for classify, loss for autoencode",
+        method({"patience": Method((verify_whole,), example="patience(10)", extra=NETWORK_METRICS)}),
     ),
 )
 

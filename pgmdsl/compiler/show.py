@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.compiler.check_networks import finetuned
 from pgmdsl.compiler.derivation import Contribution, Derivation
 from pgmdsl.compiler.model import Initial, Mask, Model, Parameter, PhaseSpec, joined
 from pgmdsl.compiler.report import derivation_text
@@ -154,7 +155,8 @@ def _mask(mask: Mask) -> str:
 
 
 def _phase(phase: PhaseSpec) -> Iterator[str]:
-    yield f"{phase.kind} {phase.target}" if phase.target else phase.kind
+    kind = finetuned(phase.kind)
+    yield f"{kind}({phase.target})" if phase.kind == "classify" else f"{kind} {phase.target}" if phase.target else kind
     yield from _columns([[key, "=", format_expression(value)] for key, value in phase.settings.items()])
 
 

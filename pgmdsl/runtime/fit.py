@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine, Words
 from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.random import permutation, stream_key
-from pgmdsl.runtime.recipe import Recipe
+from pgmdsl.runtime.recipe import Patience, Recipe
+from pgmdsl.runtime.steps import Steps
 
 Array = NDArray[Any]
+J = TypeVar("J", bound=Steps)
 
 
 @dataclass
-class Job:
+class Job(Steps):
     """One machine to be trained on one feed; everything a step needs.
 
     Attributes:
@@ -53,19 +55,14 @@ class Job:
         self.best: dict[str, Array] = {}
 
     @property
-    def epoch(self) -> int:
-        """The epoch of the next step, from 0."""
-        return self.step // self.steps_per_epoch
+    def patience(self) -> Patience | None:
+        """The job's `stop`."""
+        return self.recipe.stop
 
     @property
-    def epochs_begun(self) -> int:
-        """How many epochs have had a step; the last one perhaps has not ended."""
-        return -(-self.step // self.steps_per_epoch)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs there are, the last one perhaps not a whole one."""
-        return -(-self.steps // self.steps_per_epoch)
+    def seed(self) -> int:
+        """Of the order of cases, and of all else that is drawn."""
+        return self.feed.seed
 
     def rates(self, step: int) -> Rates:
         """The values of the schedules at a step, from 0."""
@@ -90,10 +87,8 @@ class Job:
         self.learner.begin(self.feed, self.words)
 
     def take_step(self, order: Array) -> None:
-        """The next step. Batches divide the epoch's order evenly, so that none is a mere remainder."""
-        per, n = self.steps_per_epoch, self.cases
-        i = self.step % per
-        cases = order[i * n // per : (i + 1) * n // per]
+        """The next step, on the next cases of the epoch's order."""
+        cases = self.batch(order)
         words = (*self.words, self.step)
         s = {name: x[: len(cases)] for name, x in self.learner.states.items() if name in self.feed.layers}
         self.feed.fill(cases, s, words)
@@ -114,16 +109,6 @@ class Job:
         for name, value in self.learner.averages.items():
             parameters[name] = value.reshape(parameters[name].shape)
         return self.machine.with_parameters(parameters)
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether `stop` ends the job here."""
-        return self.recipe.stop is not None and self.since_best >= self.recipe.stop.epochs
-
-    @property
-    def best_epoch(self) -> int:
-        """Under `stop`, the epoch with the best value, counted from 1."""
-        return self.epochs_begun - self.since_best
 
     def keep_best(self, value: float) -> None:
         """Under `stop`, note an epoch's value, and its parameters if it is the best so far."""
@@ -167,7 +152,7 @@ def incomplete_layers(feed: Feed) -> tuple[str, ...]:
     return tuple(n for n in feed.layers if n in feed.data.columns and feed.data.columns[n].missing)
 
 
-def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[[Job], None]) -> None:
+def run_job(job: J, before_step: Callable[[J], None], after_epoch: Callable[[J], None]) -> None:
     """All steps of a job that are left.
 
     Args:
@@ -176,7 +161,7 @@ def run_job(job: Job, before_step: Callable[[Job], None], after_epoch: Callable[
         after_epoch: called after each epoch.
     """
     while job.step < job.steps and not job.out_of_patience:
-        order = permutation(stream_key(job.feed.seed, *job.words, "order", job.epoch), job.cases)
+        order = permutation(stream_key(job.seed, *job.words, "order", job.epoch), job.cases)
         end = min((job.epoch + 1) * job.steps_per_epoch, job.steps)
         while job.step < end:
             before_step(job)

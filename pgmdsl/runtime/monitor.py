@@ -21,6 +21,7 @@ from pgmdsl.runtime.metrics import Metrics
 from pgmdsl.runtime.objectives import log_pseudolikelihood
 from pgmdsl.runtime.pace import principal
 from pgmdsl.runtime.random import stream_key, uniforms
+from pgmdsl.runtime.steps import Steps
 
 Array = NDArray[Any]
 
@@ -32,10 +33,10 @@ LARGE_SINGULAR = 40.0  # 6 to 11 is healthy in a DBM on MNIST, 57 was a collapse
 STOP_TEMPERATURES = 2000  # of annealing log Z at each epoch, where early stopping needs it
 
 
-def is_watched(job: Job) -> bool:
+def is_watched(job: Steps) -> bool:
     """Whether figures are taken after the epoch that has just ended."""
     every = max(1, job.epochs // TIMES)
-    return job.step >= job.steps or job.epochs_begun % every == 0 or job.recipe.stop is not None
+    return job.step >= job.steps or job.epochs_begun % every == 0 or job.patience is not None
 
 
 def watch(job: Job) -> Metrics:
@@ -100,7 +101,7 @@ def signs_of_collapse(metrics: Metrics) -> list[Sign]:
             share,
             f"{share:.0%} of the units of {name} are stuck at one end: lower the rate, or add decay",
         )
-        for name, share in metrics["saturated"].items()
+        for name, share in metrics.get("saturated", {}).items()
         if share > MOST_STUCK
     ]
     return stuck + [
@@ -109,7 +110,7 @@ def signs_of_collapse(metrics: Metrics) -> list[Sign]:
             value,
             f"the largest singular value of {name} is {value:.0f}: a sign of collapse; lower the rate, or add decay",
         )
-        for name, value in metrics["singular"].items()
+        for name, value in metrics.get("singular", {}).items()
         if value > LARGE_SINGULAR
     ]
 

@@ -250,7 +250,8 @@ def load_parameters(path: Path, artifact: Artifact, masks: Masks | None = None) 
         Error: the file is missing, cut short or of something else, holds other names or shapes than the model, or
             values that the model cannot have: see `overlay_parameters`.
     """
-    arrays, _ = read_tensors(path, "parameters")
+    every, _ = read_tensors(path, "parameters")
+    arrays = {name: array for name, array in every.items() if "/" not in name}  # others are of networks
     out: Parameters = {}
     for name, parameter in artifact.parameters.items():
         if name not in arrays:
@@ -268,4 +269,14 @@ def load_parameters(path: Path, artifact: Artifact, masks: Masks | None = None) 
             f"{path}: it holds {unknown[0]}, which is no parameter of {artifact.name}; is it a file of another model?"
         )
     overlay_parameters(out, arrays, artifact, str(path), masks)
+    return out
+
+
+def load_networks(path: Path) -> dict[str, Parameters]:
+    """The numbers of a run's networks by kind, from its file of parameters."""
+    out: dict[str, Parameters] = {}
+    for name, array in read_tensors(path, "parameters")[0].items():
+        kind, slash, number = name.partition("/")
+        if slash:
+            out.setdefault(kind, {})[number] = array
     return out

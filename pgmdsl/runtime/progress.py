@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from pgmdsl.runtime.fit import Job
+    from pgmdsl.runtime.steps import Steps
 
 QUIET = 2.0  # seconds that may pass without a word
 LINES = 10.0  # seconds between lines where there is no terminal
 FRAMES = 0.1  # seconds between updates of the bar
+SHOWN = ("reconstruction", "error", "loss")  # the figure beside the bar: the first that there is
 
 
 class Display:
@@ -34,7 +35,7 @@ class Display:
         """A job begins."""
         self._begun, self._announced, self._task = time.monotonic(), False, None
 
-    def update(self, job: Job, metrics: dict[str, Any] | None = None) -> None:
+    def update(self, job: Steps, metrics: dict[str, Any] | None = None) -> None:
         """Show where a job is, now and then."""
         now = time.monotonic()
         if not self._shown or now - self._start < QUIET or now - self._last < FRAMES:
@@ -46,10 +47,10 @@ class Display:
             self._last, self._announced = now, True
             self._print(f"{job.name}: epoch {max(1, job.epochs_begun)} of {job.epochs}, {self._seconds()}")
 
-    def end(self, job: Job) -> None:
+    def end(self, job: Steps) -> None:
         """A job has ended: say so where there is no bar, and everywhere if `stop` has ended it."""
         done = f"{job.epochs_begun} of {job.epochs} epochs, {self._seconds()}"
-        best = f"; the parameters are those of epoch {job.best_epoch}, the best" if job.recipe.stop is not None else ""
+        best = f"; the parameters are those of epoch {job.best_epoch}, the best" if job.patience is not None else ""
         if job.out_of_patience:
             self.note(f"{job.name}: stopped after {done}: {job.since_best} without a better value{best}")
         elif self._shown and not sys.stderr.isatty() and time.monotonic() - self._start >= QUIET:
@@ -75,7 +76,7 @@ class Display:
             self._progress.stop()
             self._progress = None
 
-    def _show_bar(self, job: Job, metrics: dict[str, Any] | None) -> None:
+    def _show_bar(self, job: Steps, metrics: dict[str, Any] | None) -> None:
         if self._progress is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,7 +93,8 @@ class Display:
             self._task = self._progress.add_task(job.name, total=job.steps, detail="")
         detail = f"epoch {max(1, job.epochs_begun)}/{job.epochs}"
         if metrics is not None:
-            detail += f", reconstruction {metrics['reconstruction']:.4g}"
+            name = next(n for n in SHOWN if n in metrics)
+            detail += f", {name} {metrics[name]:.4g}"
             self._progress.update(self._task, completed=job.step, detail=detail)
         else:
             self._progress.update(self._task, completed=job.step)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -56,6 +56,9 @@ from pgmdsl.runtime.progress import Display
 from pgmdsl.runtime.recipe import Recipe, recipe_of
 from pgmdsl.runtime.rundir import RunInfo
 
+if TYPE_CHECKING:
+    from pgmdsl.runtime.finetune import NetworkJob
+
 Array = NDArray[Any]
 Callback = Callable[[dict[str, Any]], Any]
 EVERY = 10.0  # seconds at least between the checkpoints of epochs
@@ -73,10 +76,14 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its directory, its parameters (arrays of the declared shapes), metrics by epoch, and its data."""
+    """A finished run: its directory, its parameters (arrays of the declared shapes), metrics by epoch, and its data.
+
+    `networks` has the numbers of its networks by kind.
+    """
 
     directory: Path
     parameters: dict[str, Array]
+    networks: dict[str, dict[str, Array]]
     metrics: list[Metrics]
     splits: Splits
 
@@ -100,6 +107,7 @@ class Session:
         self.directory, self.info, self.parameters = directory, info, parameters
         self.callback, self.display = callback, Display(display)
         self.own: StageOwn = {}
+        self.networks: dict[str, dict[str, Array]] = {}  # by kind, the numbers of those that have been trained
         self.masks, self.colours = prepared(artifact, Path(info.base))
         documents = [n for n, layer in artifact.layers.items() if layer.support == "counts"]
         self._lengths = {n: float(splits.train.moments(n)[0].sum()) for n in documents}
@@ -124,9 +132,12 @@ class Session:
                     self.save(None)
             finally:
                 self.display.close()
-        return TrainedRun(self.directory, self.parameters, self.metrics, self.splits)
+        return TrainedRun(self.directory, self.parameters, self.networks, self.metrics, self.splits)
 
     def _run_phase(self, phase: PhaseSpec) -> None:
+        if phase.kind in ("classify", "autoencode"):
+            self._run_network(phase)
+            return
         if phase.kind != "greedy":
             self._run_job(self._fit_job(phase))
             return
@@ -159,6 +170,21 @@ class Session:
         self.display.begin()
         run_job(job, self._before_step, self._after_epoch)
         job.finish()
+        self.display.end(job)
+
+    def _run_network(self, phase: PhaseSpec) -> None:
+        from pgmdsl.runtime.finetune import network_job
+
+        machine = machine_of(self.artifact, self.kernels, self.parameters, colours=self.colours, lengths=self._lengths)
+        job = network_job(self.info.phase, machine, self.splits, self.networks, self.masks, self.info.seed)
+        if self.info.started and self._restored is not None:
+            job.restore(self._restored, self.info.step, self.info.best_value, self.info.since_best)
+            self._restored = None
+        self._said = {}
+        self.display.begin()
+        run_job(job, self._before_step, self._after_network_epoch)
+        job.finish()
+        self.networks[phase.kind] = job.numbers
         self.display.end(job)
 
     def _trained(self, frozen: Collection[str]) -> frozenset[str]:
@@ -209,7 +235,7 @@ class Session:
 
     # --- between steps and epochs -------------------------------------------------------------------------
 
-    def _before_step(self, job: Job) -> None:
+    def _before_step(self, job: Job | NetworkJob) -> None:
         if self._stop:
             self.save(job)
             raise Interrupted(self.directory)
@@ -224,6 +250,16 @@ class Session:
             self._record(metrics)
             self.display.update(job, metrics)
         self._keep_sound(job)
+        if time.monotonic() - self._saved >= EVERY:
+            self.save(job)
+
+    def _after_network_epoch(self, job: NetworkJob) -> None:
+        if is_watched(job):
+            metrics = {"phase": job.name, "epoch": job.epochs_begun, "step": job.step, **job.watch()}
+            if job.patience is not None:
+                job.keep_best(metrics)
+            self._record(metrics)
+            self.display.update(job, metrics)
         if time.monotonic() - self._saved >= EVERY:
             self.save(job)
 
@@ -305,7 +341,7 @@ class Session:
 
     # --- checkpoints --------------------------------------------------------------------------------------
 
-    def save(self, job: Job | None) -> None:
+    def save(self, job: Job | NetworkJob | None) -> None:
         """Replace the checkpoint by the present state, within a job or between two."""
         arrays = self._arrays(job)
         shown = {n: a.copy() for n, a in self.parameters.items()}
@@ -320,17 +356,20 @@ class Session:
                 best_value=job.best_value,
                 since_best=job.since_best,
             )
-            if job.machine.layers == tuple(self.artifact.layers):
+            if isinstance(job, Job) and job.machine.layers == tuple(self.artifact.layers):
                 shown = dict(job.averaged().parameters)
-            else:
+            elif isinstance(job, Job):
                 compose(self.artifact, shown, self.own, self._lengths)
+        for kind, numbers in self.networks.items():
+            shown |= {f"{kind}/{n}": a for n, a in numbers.items()}
         save_checkpoint(self.directory, self.artifact, self.info, arrays, shown)
         self._saved = time.monotonic()
 
-    def _arrays(self, job: Job | None) -> dict[str, Array]:
+    def _arrays(self, job: Job | NetworkJob | None) -> dict[str, Array]:
         """All arrays of the present state, within a job or between two, by their names in a checkpoint."""
         arrays = {f"parameter/{n}": a for n, a in self.parameters.items()}
         arrays |= {f"stage/{upper}/{n}": a for upper, own in self.own.items() for n, a in own.items()}
+        arrays |= {f"network/{kind}/{n}": a for kind, numbers in self.networks.items() for n, a in numbers.items()}
         return arrays | (job.arrays() if job else {})
 
     def restore(self, arrays: Mapping[str, Array], metrics: list[Metrics]) -> None:
@@ -339,4 +378,7 @@ class Session:
         for name, array in split_arrays(arrays, "stage").items():
             upper, _, parameter = name.partition("/")
             self.own.setdefault(upper, {})[parameter] = array
+        for name, array in split_arrays(arrays, "network").items():
+            kind, _, number = name.partition("/")
+            self.networks.setdefault(kind, {})[number] = array
         self._restored = dict(arrays)

@@ -17,6 +17,7 @@ from pgmdsl.compiler.model import DataSpec
 from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.checkpoint import load_checkpoint, split_arrays
 from pgmdsl.runtime.data import Given, Splits, open_data
+from pgmdsl.runtime.examples import verify_networks
 from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.masks import prepared
 from pgmdsl.runtime.metrics import restore_metrics
@@ -68,6 +69,7 @@ def train(
     """
     _verify_phases(artifact, freeze)
     splits = open_data(artifact, data, valid=valid, test=test, weights=weights, base=base)
+    verify_networks(artifact, splits)
     kernels = load_kernels(artifact)
     masks, _ = prepared(artifact, base)
     parameters = initial_parameters(artifact, kernels, seed, data=splits.train, base=base, masks=masks)
@@ -132,6 +134,7 @@ def resume(
     _verify_phases(artifact, info.freeze)
     splits = reopen_data(directory, artifact, info, data, valid=valid, test=test, weights=weights)
     _verify_same_data(directory, info.digest, splits.digest)
+    verify_networks(artifact, splits)
     metrics = restore_metrics(directory, info.metrics_bytes)
     parameters = split_arrays(arrays, "parameter")
     session = Session(artifact, load_kernels(artifact), splits, directory, info, parameters, callback, display)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgmdsl.networks import Autoencoder, Classification, Classifier
     from pgmdsl.run import Run
 
-BY = ("network", "posterior")
+BY = ("network", "posterior", "passes", "neutral")
 
 
 @click.command("classify")
@@ -24,7 +24,7 @@ BY = ("network", "posterior")
 @DATA
 @click.option("--labels", metavar="[LAYER=]PATH", help="The classes of --data, to compare with.")
 @click.option("--layer", metavar="NAME", help="The layer of labels, where the model has several.")
-@click.option("--by", type=click.Choice(BY), help="The network, or the model's own p(label | data).")
+@click.option("--by", type=click.Choice(BY), help="The network, or how the model itself is asked.")
 @SWEEPS
 @output_option("classified.npz")
 @JSON
@@ -41,8 +41,10 @@ def classify_command(
     """Predict the classes of cases; where labels are known, count how many are wrong.
 
     The network of `finetune classify` answers where the run has one, else the model itself: p(label | data), exact
-    where all that is latent sums out, else by mean field. Without --data the run's test cases are used. Writes
-    `classes`, `probabilities`, and `labels` where these are known (-1 where one is missing).
+    where all that is latent sums out, else by mean field; in a belief net given a deterministic pass up, or averaged
+    over 20 stochastic ones (--by passes). --by neutral lets labels settle from a neutral start by mean field. Without
+    --data the run's test cases are used. Writes `classes`, `probabilities`, and `labels` where these are known (-1
+    where one is missing).
     """
     from pgmdsl.opening import load_run
 

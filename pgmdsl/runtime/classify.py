@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.examples import Examples, require_torch, verify_inputs
 from pgmdsl.runtime.kernels import one_blas_thread
@@ -22,6 +23,7 @@ from pgmdsl.runtime.sampling import chunks, infer
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 TOGETHER = 1000  # cases of which states for all classes are held at a time
+PASSES = 20  # up, whose posteriors are averaged (Hinton, Osindero and Teh 2006)
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,58 @@ def _by_network(question: Question) -> Answer:
 
 
 def _by_posterior(question: Question) -> Answer:
-    """By p(label | all else that is known): exact where all that is latent sums out, else by mean field."""
-    known, machine = question.known, question.machine
+    """By p(label | all else that is known): exact where all that is latent sums out, else by mean field.
+
+    In a belief net by that of the core, given the means of a deterministic pass up (Hinton, Osindero and Teh 2006).
+    """
+    known, how = recognised(question.known), ""
+    if known.machine is not question.machine:
+        how = ", given the deterministic pass up"
     latent = [n for n in known.latent if n != question.target]
-    if set(latent).isdisjoint(known.s) and machine.independent(latent):
+    if set(latent).isdisjoint(known.s) and known.machine.independent(latent):
         with one_blas_thread():
             parts = [_posterior(part, question.target) for part in chunks(known, TOGETHER)]
-        return Answer(np.concatenate(parts), "exact posterior")
+        return Answer(np.concatenate(parts), f"exact posterior{how}")
     means = infer(known, question.sweeps)[question.target]
-    return Answer(means.astype(np.float64), f"posterior by mean field, {question.sweeps} sweeps")
+    return Answer(means.astype(np.float64), f"posterior by mean field, {question.sweeps} sweeps{how}")
+
+
+def _by_neutral(question: Question) -> Answer:
+    """By mean field from labels that begin neutral: a few sweeps of the associative memory, given a pass up."""
+    means = infer(recognised(question.known), question.sweeps)[question.target]
+    return Answer(means.astype(np.float64), f"mean field from neutral labels, {question.sweeps} sweeps")
+
+
+def _by_passes(question: Question) -> Answer:
+    """By the mean over stochastic passes up of the core's label posterior (Hinton, Osindero and Teh 2006, sec. 7)."""
+    if not isinstance(question.machine, BeliefNet):
+        raise Error(
+            f"--by passes averages over passes up, and {question.machine.artifact.name} has no directed edges: write "
+            "--by posterior"
+        )
+    known, total = question.known, np.zeros(())
+    with one_blas_thread():
+        for number in range(PASSES):
+            drawn = recognised(known, question.seed, number)
+            total = total + np.concatenate([_posterior(part, question.target) for part in chunks(drawn, TOGETHER)])
+    return Answer(total / PASSES, f"mean posterior over {PASSES} passes up")
+
+
+def recognised(known: Known, seed: int | None = None, number: int = 0) -> Known:
+    """What is known of the undirected part of a model after a pass up: its means, or with a seed a draw of it."""
+    net = known.machine
+    if not isinstance(net, BeliefNet):
+        return known
+    parts = []
+    with one_blas_thread():
+        for k, part in enumerate(chunks(known, TOGETHER)):
+            s = part.empty()
+            net.fill_missing(s, part.held)
+            net.pass_up(s, seed, ("classify", number, k), part.clamped)
+            parts.append({n: s[n] for n in net.core.layers if n in part.s or n in net.recognition})
+    s = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
+    held = {n: mask for n, mask in known.held.items() if n in net.core.layers}
+    return Known(net.core, known.cases, s, held, {n: x for n, x in known.lengths.items() if n in net.core.layers})
 
 
 def _posterior(known: Known, target: str) -> Doubles:
@@ -98,7 +143,12 @@ def _posterior(known: Known, target: str) -> Doubles:
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
-METHODS: Mapping[str, Callable[[Question], Answer]] = {"network": _by_network, "posterior": _by_posterior}
+METHODS: Mapping[str, Callable[[Question], Answer]] = {
+    "network": _by_network,
+    "posterior": _by_posterior,
+    "passes": _by_passes,
+    "neutral": _by_neutral,
+}
 
 
 def classify(question: Question, by: str | None = None) -> Answer:

@@ -17,7 +17,6 @@ from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.columns import Column
 from pgmdsl.runtime.data import Data
-from pgmdsl.runtime.estimators.annealing import any_state
 from pgmdsl.runtime.evaluation import held_in, statistics_of
 from pgmdsl.runtime.machine import Machine, State
 from pgmdsl.runtime.random import stream_key
@@ -90,16 +89,15 @@ class Known:
         return s
 
     def start(self, seed: int, *words: int | str) -> State:
-        """Statistics of all layers: what is known, and draws from the layers' own fields for the rest."""
+        """Statistics of all layers: what is known, and draws from the layers' own fields for the rest.
+
+        No unit hears another, not even of its own layer: units drawn in turn from a state that all chains share would
+        leave them near that state, perhaps for longer than they are run.
+        """
         machine, s = self.machine, self.empty()
         for name in self.latent:
-            layer, held = machine.artifact.layers[name], self.held.get(name)
-            if layer.support != "counts":
-                anything = np.broadcast_to(any_state(layer), s[name].shape)
-                np.copyto(s[name], anything, where=True if held is None else ~held, casting="unsafe")
-            lateral = {name: s[name]} if name in machine.lateral else {}
             key = stream_key(seed, "start", name, *words)
-            machine.sample(name, machine.coupling(name, lateral, self.cases), key, s[name], s=s, held=held)
+            machine.sample(name, np.zeros_like(s[name]), key, s[name], factor=0.0, s=s, held=self.held.get(name))
         return s
 
 

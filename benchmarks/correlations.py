@@ -2,10 +2,13 @@
 
     python benchmarks/correlations.py RUN LAYER DATA.npz [PICTURE.png]
 
-DATA.npz is that of `prepare_data.py`: `msa` with `weights`, and its halves `train` and `test`. Prints the Pearson
-correlation of f_ij(a, b) - f_i(a) f_j(b) over all pairs of sites and states. With PICTURE, and couplings between the
-layer's own sites, draws the contact map: Frobenius norms of the couplings of each two sites in zero-sum gauge, less
-what the average product correction takes off (Dunn, Wahl and Gloor 2008).
+DATA.npz is that of `prepare_data.py`: `msa` with `weights`, and its halves `train` and `test`; `baselines.py` says how
+these agree with each other. Prints the Pearson correlation of f_ij(a, b) - f_i(a) f_j(b) over all pairs of sites and
+states, and the slope of the model's on the data's, twice: the chains have come far enough if both times are alike.
+
+With PICTURE draws the contact map: Frobenius norms of the couplings of each two sites in zero-sum gauge, less what the
+average product correction takes off (Dunn, Wahl and Gloor 2008). A restricted machine's couplings are the effective
+ones to second order in its weights W: the sum over hidden units of W W' times the unit's variance.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from baselines import connected
+from numpy.typing import NDArray
 
 import pgmdsl
 
-CHAINS, BURN = 10_000, 300
+CHAINS, TOGETHER = 10_000, 500
+PARTS = {"msa": "weights", "train": "train_weights", "test": "test_weights"}
+BURN = (150, 300)  # sweeps after which chains are looked at
 
 
 def main() -> None:
@@ -26,14 +32,28 @@ def main() -> None:
     if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
     run, layer, data = pgmdsl.load(sys.argv[1]), sys.argv[2], np.load(sys.argv[3])
-    parts = [run.sample(1_000, burn=BURN, seed=k)[layer][:, 0] for k in range(CHAINS // 1_000)]
-    sampled = np.concatenate(parts).argmax(axis=-1)
-    model = connected(sampled, np.ones(len(sampled)))
-    for part, weights in (("msa", "weights"), ("train", "train_weights"), ("test", "test_weights")):
-        wanted = connected(data[part], data[weights].astype(np.float64))
-        print(f"against {part} ({len(data[part])} sequences): Pearson {np.corrcoef(model, wanted)[0, 1]:.4f}")
+    wanted = {p: connected(data[p], data[w].astype(np.float64)) for p, w in PARTS.items()}
+    times = {"draws": len(BURN), "burn": BURN[0], "thin": BURN[1] - BURN[0]}
+    parts = [run.sample(TOGETHER, seed=k, **times)[layer].argmax(axis=-1) for k in range(CHAINS // TOGETHER)]
+    for sweeps, sampled in zip(BURN, np.moveaxis(np.concatenate(parts), 1, 0), strict=True):
+        model = connected(sampled, np.ones(len(sampled)))
+        for part, found in wanted.items():
+            pearson, slope = np.corrcoef(model, found)[0, 1], np.polyfit(found, model, 1)[0]
+            print(f"{sweeps} sweeps, against {part} ({len(data[part])}): Pearson {pearson:.4f}, slope {slope:.3f}")
     if len(sys.argv) == 5:
         contact_map(run, layer, Path(sys.argv[4]))
+
+
+def couplings_of(run: pgmdsl.Run, layer: str) -> tuple[str, NDArray[np.float64]]:
+    """The name and the couplings (sites, states, sites, states) between a layer's own sites."""
+    edges, parameters = run.model.artifact.edges, run.zero_sum()
+    own = next((e.weight for e in edges if e.layers == (layer, layer)), None)
+    if own is not None:
+        return own, parameters[own].astype(np.float64)
+    edge = next(e for e in edges if e.layers[0] == layer)
+    w, hidden = parameters[edge.weight].astype(np.float64), run.sample(1000, burn=BURN[0])[edge.layers[1]]
+    effective = np.einsum("iah,h,jbh->iajb", w, hidden.reshape(-1, w.shape[2]).var(axis=0), w, optimize=True)
+    return f"{edge.weight}, effective", effective
 
 
 def contact_map(run: pgmdsl.Run, layer: str, path: Path) -> None:
@@ -43,9 +63,8 @@ def contact_map(run: pgmdsl.Run, layer: str, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    name = next(e.weight for e in run.model.artifact.edges if e.layers == (layer, layer))
-    couplings = run.zero_sum()[name]
-    norm = np.sqrt((couplings.astype(np.float64) ** 2).sum(axis=(1, 3)))
+    name, couplings = couplings_of(run, layer)
+    norm = np.sqrt((couplings**2).sum(axis=(1, 3)))
     sites = len(norm)
     np.fill_diagonal(norm, 0)
     mean = norm.sum(axis=1) / (sites - 1)

@@ -17,7 +17,8 @@ from pgmdsl.compiler.primitives_float32 import Real
 # A matrix with more than one entry in so many other than 0 is multiplied as a dense one.
 SPARSE = 8
 
-# Columns of a product that are made at once, so that those of the matrix whose rows are added stay in cache.
+# Numbers of the matrix whose rows are added that stay in cache, and the fewest columns of it that are taken at once.
+CACHED = 2**17
 COLUMNS = 128
 
 Entries = tuple[NDArray[np.int64], NDArray[np.int32], Array]
@@ -53,11 +54,18 @@ def add_rows(
     starts: NDArray[np.int64], columns: NDArray[np.int32], values: Array, b: Array, alpha: Real, out: Array
 ) -> None:
     """Add alpha a b to out, `a` given by its entries."""
-    for first in range(0, b.shape[1], COLUMNS):
-        last = min(first + COLUMNS, b.shape[1])
+    width = max(COLUMNS, CACHED // b.shape[0])
+    for first in range(0, b.shape[1], width):
+        last = min(first + width, b.shape[1])
         for i in range(out.shape[0]):
-            target = out[i, first:last]
-            for n in range(starts[i], starts[i + 1]):
+            target, n, end = out[i, first:last], starts[i], starts[i + 1]
+            while n + 1 < end:  # two at a time, for half of the passes over the target
+                value, row = alpha * values[n], b[columns[n], first:last]
+                other, next_row = alpha * values[n + 1], b[columns[n + 1], first:last]
+                for j in range(target.size):
+                    target[j] += value * row[j] + other * next_row[j]
+                n += 2
+            if n < end:
                 value, row = alpha * values[n], b[columns[n], first:last]
                 for j in range(target.size):
                     target[j] += value * row[j]

@@ -1,19 +1,20 @@
 """Connected pair correlations of a trained model of sequences against the data's, on chains equilibrated afresh.
 
-    python benchmarks/correlations.py RUN LAYER DATA.npz [PICTURE.png]
+    python benchmarks/correlations.py RUN LAYER DATA.npz [--picture FILE] [--sweeps 300] [--chains 10000] [--draws 1]
 
 DATA.npz is that of `prepare_data.py`: `msa` with `weights`, and its halves `train` and `test`; `baselines.py` says how
 these agree with each other. Prints the Pearson correlation of f_ij(a, b) - f_i(a) f_j(b) over all pairs of sites and
-states, and the slope of the model's on the data's, twice: the chains have come far enough if both times are alike.
+states, and the slope of the model's on the data's, twice: after half of the sweeps, and of so many draws together in
+the second half, the last one at the end. The chains have come far enough if both slopes are alike.
 
-With PICTURE draws the contact map: Frobenius norms of the couplings of each two sites in zero-sum gauge, less what the
-average product correction takes off (Dunn, Wahl and Gloor 2008). A restricted machine's couplings are the effective
+With --picture draws the contact map: Frobenius norms of the couplings of each two sites in zero-sum gauge, less what
+the average product correction takes off (Dunn, Wahl and Gloor 2008). A restricted machine's couplings are the effective
 ones to second order in its weights W: the sum over hidden units of W W' times the unit's variance.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +23,33 @@ from numpy.typing import NDArray
 
 import pgmdsl
 
-CHAINS, TOGETHER = 10_000, 500
+TOGETHER = 500  # chains
 PARTS = {"msa": "weights", "train": "train_weights", "test": "test_weights"}
-BURN = (150, 300)  # sweeps after which chains are looked at
 
 
 def main() -> None:
     """Measure, and draw."""
-    if len(sys.argv) not in (4, 5):
-        sys.exit(__doc__)
-    run, layer, data = pgmdsl.load(sys.argv[1]), sys.argv[2], np.load(sys.argv[3])
+    parser = argparse.ArgumentParser()
+    for name in ("run", "layer", "data"):
+        parser.add_argument(name)
+    parser.add_argument("--picture", type=Path)
+    for name, number in (("sweeps", 300), ("chains", 10_000), ("draws", 1)):
+        parser.add_argument(f"--{name}", type=int, default=number)
+    asked = parser.parse_args()
+    run, data = pgmdsl.load(asked.run), np.load(asked.data)
     wanted = {p: connected(data[p], data[w].astype(np.float64)) for p, w in PARTS.items()}
-    times = {"draws": len(BURN), "burn": BURN[0], "thin": BURN[1] - BURN[0]}
-    parts = [run.sample(TOGETHER, seed=k, **times)[layer].argmax(axis=-1) for k in range(CHAINS // TOGETHER)]
-    for sweeps, sampled in zip(BURN, np.moveaxis(np.concatenate(parts), 1, 0), strict=True):
-        model = connected(sampled, np.ones(len(sampled)))
+    half = asked.sweeps // 2
+    times = {"draws": asked.draws + 1, "burn": half, "thin": half // asked.draws}
+    parts = [run.sample(TOGETHER, seed=k, **times)[asked.layer] for k in range(asked.chains // TOGETHER)]
+    sampled = np.concatenate([part.argmax(axis=-1) for part in parts])
+    for when, some in (("half-way", sampled[:, :1]), ("at the end", sampled[:, 1:])):
+        states = some.reshape(-1, sampled.shape[-1])
+        model = connected(states, np.ones(len(states)))
         for part, found in wanted.items():
             pearson, slope = np.corrcoef(model, found)[0, 1], np.polyfit(found, model, 1)[0]
-            print(f"{sweeps} sweeps, against {part} ({len(data[part])}): Pearson {pearson:.4f}, slope {slope:.3f}")
-    if len(sys.argv) == 5:
-        contact_map(run, layer, Path(sys.argv[4]))
+            print(f"{when}, {len(states)} against {part}: Pearson {pearson:.4f}, slope {slope:.3f}", flush=True)
+    if asked.picture:
+        contact_map(run, asked.layer, asked.picture)
 
 
 def couplings_of(run: pgmdsl.Run, layer: str) -> tuple[str, NDArray[np.float64]]:
@@ -51,7 +59,7 @@ def couplings_of(run: pgmdsl.Run, layer: str) -> tuple[str, NDArray[np.float64]]
     if own is not None:
         return own, parameters[own].astype(np.float64)
     edge = next(e for e in edges if e.layers[0] == layer)
-    w, hidden = parameters[edge.weight].astype(np.float64), run.sample(1000, burn=BURN[0])[edge.layers[1]]
+    w, hidden = parameters[edge.weight].astype(np.float64), run.sample(1000, burn=300)[edge.layers[1]]
     effective = np.einsum("iah,h,jbh->iajb", w, hidden.reshape(-1, w.shape[2]).var(axis=0), w, optimize=True)
     return f"{edge.weight}, effective", effective
 
@@ -71,8 +79,8 @@ def contact_map(run: pgmdsl.Run, layer: str, path: Path) -> None:
     score = norm - np.outer(mean, mean) / (norm.sum() / (sites * (sites - 1)))
     np.fill_diagonal(score, 0)
     figure, axes = plt.subplots(figsize=(5, 4.4), layout="constrained")
-    shown = axes.imshow(score, cmap="Greys", vmin=0)
-    axes.set(title=f"{run.model.name}: corrected coupling strengths of {name}", xlabel="site", ylabel="site")
+    shown = axes.imshow(score, cmap="Greys", vmin=0, extent=(0.5, sites + 0.5, sites + 0.5, 0.5))
+    axes.set(title=f"Corrected coupling strengths of {name}", xlabel="site", ylabel="site")
     figure.colorbar(shown)
     figure.savefig(path, dpi=120)
     far = [(score[i, j], i, j) for i in range(sites) for j in range(i + 5, sites)]

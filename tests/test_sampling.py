@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from compiled import random_machine
+from compiled import compile_machine, random_machine
 from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
@@ -143,3 +143,18 @@ def test_clamping_needs_one_case_or_one_a_chain(compiled: tuple[RandomModel, Mac
         draw_samples(compiled[1], chains=5, clamp={"v": np.zeros((2, 2))})
     with pytest.raises(Error, match="draws of 1 or more"):
         draw_samples(compiled[1], chains=5, draws=0)
+
+
+STUCK = """model Magnet(N = 12)
+visible v : spin[N] bias b
+v -- v : L
+"""
+
+
+def test_chains_start_from_independent_units() -> None:
+    """Of two states that no chain goes between, half of the chains find each; not all of them the same."""
+    couplings = (1 - np.eye(12)).astype(np.float32)
+    machine = compile_machine(STUCK, {"L": couplings, "b": np.zeros(12, np.float32)}, "float32", jit=False)
+    samples = draw_samples(machine, chains=400, burn=5)["v"][:, 0]
+    assert set(np.unique(samples.sum(axis=1))) == {-12, 12}
+    assert abs(samples.mean()) < 0.2  # four standard errors

@@ -64,7 +64,7 @@ from __future__ import annotations
 def _layer_section(layer: LayerPlan, plan: KernelPlan) -> str:
     title = f"Layer {layer.name}: {layer.size} {layer.unit}"
     equation = wrap(layer.equation, 117, initial_indent="# ", subsequent_indent="#   ", break_long_words=False)
-    return _section(title, "\n".join([*equation, emit_layer(layer, plan.units[layer.unit])]))
+    return _section(title, "\n".join([*equation, emit_layer(layer, plan.units[layer.unit], plan.layers)]))
 
 
 def _section(title: str, text: str) -> str:

@@ -9,11 +9,11 @@ from pgmdsl.compiler.emit_formula import assigned
 from pgmdsl.compiler.plan import Contraction, LayerPlan, WeightPlan, statistics_text
 
 
-def emit_products(contractions: tuple[Contraction, ...]) -> str:
+def emit_products(contractions: tuple[Contraction, ...], layers: Mapping[str, LayerPlan]) -> str:
     """The statements that add up a layer's field; the first product present overwrites what is there."""
     lines = ["    beta = 0.0"]
     for c in contractions:
-        lines += [f"    if {_present(c.neighbours)}:", f"        {_product(c)}", "        beta = 1.0"]
+        lines += [f"    if {_present(c.neighbours)}:", f"        {_product(c, layers)}", "        beta = 1.0"]
     return "\n".join([*lines, "    if beta == 0.0:", "        out[:] = 0.0"])
 
 
@@ -30,12 +30,15 @@ def emit_weight(weight: WeightPlan, layers: Mapping[str, LayerPlan]) -> str:
     return "\n".join([*lines, "    if beta == 0.0:", "        out[:] = 0.0"]) + "\n"
 
 
-def _product(c: Contraction) -> str:
+def _product(c: Contraction, layers: Mapping[str, LayerPlan]) -> str:
     weight, last = f"p[{assigned(c.weight)}]", f"out, {c.coefficient!r}, beta)"
     if len(c.neighbours) > 1:
         return f"multiply_others({_statistics(c.neighbours)}, {weight}, {c.axis}, {last}"
-    function = "multiply_transposed" if c.axis == 0 and not c.lateral else "multiply"
-    return f"{function}(s[{assigned(c.neighbours[0])}], {weight}, {last}"
+    (name,) = c.neighbours
+    function = "multiply_sparse" if layers[name].sparse else "multiply"
+    if c.axis == 0 and not c.lateral:
+        function = "multiply_transposed"  # of a matrix whose columns are far apart, which entry by entry is slow
+    return f"{function}(s[{assigned(name)}], {weight}, {last}"
 
 
 def _outer(use: tuple[str, ...], layers: Mapping[str, LayerPlan]) -> str:
@@ -43,7 +46,8 @@ def _outer(use: tuple[str, ...], layers: Mapping[str, LayerPlan]) -> str:
         case (a, b) if a == b:
             return f"multiply_lateral(s[{assigned(a)}], {layers[a].states}, out, scale, beta)"
         case (a, b):
-            return f"multiply_outer(s[{assigned(a)}], s[{assigned(b)}], out, scale, beta)"
+            function = "multiply_outer_sparse" if layers[a].sparse else "multiply_outer"
+            return f"{function}(s[{assigned(a)}], s[{assigned(b)}], out, scale, beta)"
         case _:
             cut = _cut([layers[name].size for name in use])
             return f"multiply_all({_statistics(use[:cut])}, {_statistics(use[cut:])}, out, scale, beta)"

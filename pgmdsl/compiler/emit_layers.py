@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 
 from pgmdsl.compiler.emit_edges import emit_products
@@ -147,9 +148,9 @@ def mean_field_sweep(p, s, own, scale, fields, clamped, held=None):
 '''
 
 
-def emit_layer(layer: LayerPlan, unit: UnitPlan) -> str:
-    """The functions of one layer."""
-    pieces = _pieces(layer, unit)
+def emit_layer(layer: LayerPlan, unit: UnitPlan, layers: Mapping[str, LayerPlan]) -> str:
+    """The functions of one layer; `layers` are those of the model."""
+    pieces = {"products": emit_products(layer.contractions, layers), **_pieces(layer, unit)}
     templates = [_FIELD, _MEAN, _IN_TURN, _REST] if layer.lateral else [_FIELD, _SAMPLE, _MEAN, _RELAX, _REST]
     functions = [template.substitute(pieces) for template in templates]
     functions += [_slope(layer, unit, slope) for slope in unit.slopes if slope.parameter in layer.parameters]
@@ -176,7 +177,6 @@ def _pieces(layer: LayerPlan, unit: UnitPlan) -> dict[str, str]:
         "layer": layer.name,
         "unit": unit.name,
         "equation": " + ".join(product_text(c) for c in layer.contractions) or "0",
-        "products": emit_products(layer.contractions),
         "factor_text": unicode_text(unit.own_factor),
         "factor": _per_unit(layer, unit, unit.own_factor),
         "states": states,

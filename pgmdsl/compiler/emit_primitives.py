@@ -10,7 +10,14 @@ from typing import Literal
 
 def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32", "float64"]) -> tuple[str, str]:
     """Import lines and primitives, in order, that `body` and the public functions `roots` use directly or not."""
-    modules = ("primitives_base", f"primitives_{dtype}", "primitives_special", "primitives", "primitives_edges")
+    modules = (
+        "primitives_base",
+        f"primitives_{dtype}",
+        "primitives_special",
+        "primitives",
+        "primitives_sparse",
+        "primitives_edges",
+    )
     texts = [_text(name) for name in modules]
     statements = [(text, node) for text in texts for node in ast.parse(text).body]
     imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -19,6 +19,7 @@ from pgmdsl.version import VERSION
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
+SPARSE_STATES = 8  # of a site, from which a layer is multiplied entry by entry where it is mostly 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class LayerPlan:
     counted: tuple[str, ...]
     contractions: tuple[Contraction, ...]
     equation: str
+
+    @property
+    def sparse(self) -> bool:
+        """Whether its statistics are likely to be mostly 0: one-hot sites of many states, and counts of words."""
+        return self.states >= SPARSE_STATES
 
     @property
     def lateral(self) -> tuple[Contraction, ...]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.primitives import Array, multiply, multiply_outer, multiply_transposed
 from pgmdsl.compiler.primitives_base import KERNEL
+from pgmdsl.compiler.primitives_sparse import multiply_outer_sparse, multiply_sparse
 
 # Numbers in the largest Khatri-Rao product made at once (but never fewer cases than FEWEST), so that it stays in cache.
 LARGEST = 2**18
@@ -97,7 +98,7 @@ def add_mirrored(product: Array, states: int, beta: float, out: Array) -> None:
 def multiply_lateral(s: Array, states: int, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha s's + beta out, beta 0 or 1; the product exactly symmetric, 0 in diagonal blocks of `states`."""
     product = np.empty_like(out)
-    multiply_outer(s, s, product, alpha, 0.0)
+    multiply_outer_sparse(s, s, product, alpha, 0.0)
     add_mirrored(product, states, beta, out)
 
 
@@ -158,4 +159,4 @@ def visit(
     for entries in site_groups(sites):
         rows_here, change = sites.couplings[entries], np.empty((len(out), len(entries)), out.dtype)
         loop(field, rows(own), *arguments, entries, rows_here, mask(sites.held), out, change)
-        multiply(change, rows_here, field, 1.0, 1.0)
+        multiply_sparse(change, rows_here, field, 1.0, 1.0)

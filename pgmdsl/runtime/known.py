@@ -89,16 +89,15 @@ class Known:
         return s
 
     def start(self, seed: int, *words: int | str) -> State:
-        """Statistics of all layers: what is known, and draws from the layers' own fields for the rest."""
+        """Statistics of all layers: what is known, and draws from the layers' own fields for the rest.
+
+        No unit hears another, not even of its own layer: units drawn in turn from a state that all chains share would
+        leave them near that state, perhaps for longer than they are run.
+        """
         machine, s = self.machine, self.empty()
         for name in self.latent:
-            layer, held = machine.artifact.layers[name], self.held.get(name)
-            if layer.support != "counts":
-                anything = np.broadcast_to(any_state(layer), s[name].shape)
-                np.copyto(s[name], anything, where=True if held is None else ~held, casting="unsafe")
-            lateral = {name: s[name]} if name in machine.lateral else {}
             key = stream_key(seed, "start", name, *words)
-            machine.sample(name, machine.coupling(name, lateral, self.cases), key, s[name], s=s, held=held)
+            machine.sample(name, np.zeros_like(s[name]), key, s[name], factor=0.0, s=s, held=self.held.get(name))
         return s
 
 

@@ -11,7 +11,15 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pgmdsl.compiler.derivation import Conditional, Derivation, Equation
-from pgmdsl.compiler.energy import FieldAt, Fields, derive_fields, energy_terms, log_partition_of, statistic
+from pgmdsl.compiler.energy import (
+    FieldAt,
+    Fields,
+    declared_fields,
+    derive_fields,
+    energy_terms,
+    log_partition_of,
+    statistic,
+)
 from pgmdsl.compiler.expressions import (
     ONE,
     ZERO,
@@ -20,6 +28,7 @@ from pgmdsl.compiler.expressions import (
     entry,
     filled,
     product,
+    renamed,
     signed_constant,
     split_sum,
     tidied,
@@ -214,7 +223,7 @@ def counted_out(model: Model, listed: Container[str]) -> frozenset[str]:
     """The layers with parents whose sum is 1 whatever else there is: neither they nor layers below are listed."""
     out: set[str] = set()
     for name in reversed(model.children):
-        below = {edge.layers[0] for edge in model.directed if edge.layers[1] == name}
+        below = {edge.child for edge in model.directed if edge.parent == name}
         if name not in listed and below <= out:
             out.add(name)
     return frozenset(out)
@@ -224,7 +233,7 @@ def open_edge(model: Model, listed: Container[str]) -> str | None:
     """Why the sum over the layers that are not listed does not close, in the file's names; None if it does."""
     out = counted_out(model, listed)
     for edge in model.directed:
-        child, parent = edge.layers
+        child, parent = edge.child, edge.parent
         name = parent if parent not in listed else child
         if child not in out and name not in listed:
             other = child if name == parent else parent
@@ -281,30 +290,68 @@ def _mean_field(name: str, conditional: Conditional) -> Equation:
     return Equation(call("mean_field", entry(name, conditional.indices)), conditional.mean)
 
 
-def gradient_of(symbols: Symbols, parameter: Parameter) -> Expression:
+def roots(model: Model) -> tuple[str, ...]:
+    """The layers that have neither parents nor undirected edges, in a model with directed ones: each is normalised."""
+    joined = {name for edge in model.edges for name in edge.layers}
+    free = (name for name in model.core if name not in joined and model.layers[name].role != "given")
+    return tuple(free) if model.directed else ()
+
+
+def gradient_of(symbols: Symbols, parameter: Parameter, normalised: bool = True) -> Expression:
     """`data(s) - model(s)`, with s the derivative of minus the energy by one entry of the parameter.
 
     That of a lateral weight is by an entry off the diagonal. Of parameters of a conditional p(child | parents), which
-    is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule.
+    is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule. So it is with
+    the layers at the top of a belief net, unless not `normalised`: then their phases are those of the undirected part.
     """
+    own = roots(symbols.model) if normalised else ()
+    core = [name for name in symbols.model.core if name not in own]
 
-    def slope(layers: Iterable[str]) -> Expression:
+    def slope(layers: Iterable[str], alone: Iterable[str] = ()) -> Expression:
         reader = symbols.reader()
         letters = symbols.parameter_letters(parameter)
-        energy = reader.read(total(energy_terms(symbols, frozenset(layers))))
+        terms = energy_terms(symbols, frozenset(layers))
+        for name in alone:
+            terms += [(-sign, term) for sign, term in marginal_terms(declared_fields(symbols), name)]
+        energy = reader.read(total(terms))
         found = scale(reader.algebra.derivative(energy, parameter.name, letters), -1)
         if parameter.symmetric:
             found = {m: c for m, c in found.items() if not any(isinstance(atom, Delta) for atom, _ in m.factors)}
+        errors = _delta_rule(symbols, parameter)
+        if errors is not None and reader.algebra.is_zero(subtract(found, reader.read(errors))):
+            return errors
         return symbols.writer().write_factored(reader.algebra, found)
 
-    data, model = call("data", slope(symbols.model.layers)), slope(symbols.model.core)
+    data, model = call("data", slope(symbols.model.layers, own)), slope(core)
     return data if model == ZERO else Binary("-", data, call("model", model))
+
+
+def _delta_rule(symbols: Symbols, parameter: Parameter) -> Expression | None:
+    """The slope of the log of a child's conditional: its statistic less the mean, times what multiplies the parameter.
+
+    None for other parameters than the weight of one directed edge, or the bias of one child.
+    """
+    model = symbols.model
+    uses = [(edge.child, edge.parent) for edge in model.directed if edge.weight == parameter.name]
+    alone = (*model.children, *roots(model))
+    uses += [(name, "") for name in alone if model.layers[name].bias == parameter.name]
+    if len(uses) != 1:
+        return None
+    ((child, parent),) = uses
+    fields, letters, layer = declared_fields(symbols), symbols.letters[child], model.layers[child]
+    mean = _mean(symbols, layer, lambda state: fields.field(child, (*letters[:-1], state)), {})
+    mean = renamed(mean, {}, symbols.reserved.union(symbols.parameter_letters(parameter)))
+    error = Binary("-", statistic(symbols, child, letters), mean)
+    if parent:
+        return product([error, statistic(symbols, parent, symbols.letters[parent])])
+    reader = symbols.reader()
+    own = reader.read(symbols.filled(layer.unit.own_field, layer, letters))
+    return product([error, symbols.writer().write(reader.algebra.derivative(own, parameter.name, letters))])
 
 
 def _in_energy(model: Model, parameter: Parameter) -> bool:
     """Whether a parameter is learned from the likelihood: recognition has parameters of its own, which are not."""
-    own = {edge.weight for edge in model.recognition} | {layer.recognition for layer in model.layers.values()}
-    return not parameter.fixed and parameter.name not in own
+    return not parameter.fixed and parameter.name not in model.recognition_parameters
 
 
 def _gradient_equation(symbols: Symbols, parameter: Parameter) -> Equation:

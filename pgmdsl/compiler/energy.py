@@ -156,6 +156,12 @@ def sent_by(
     return sign, sum_over(body, bound) if bound else body
 
 
+def declared_fields(symbols: Symbols) -> Fields:
+    """The fields of all layers, given ones aside, as the edges define them."""
+    named = symbols.model.layers.items()
+    return Fields(symbols, {n: _contributions(symbols, n) for n, x in named if x.role != "given"})
+
+
 def derive_fields(symbols: Symbols) -> Fields:
     """The fields of all layers, given ones aside, each proved from the energy's normal form.
 
@@ -165,9 +171,7 @@ def derive_fields(symbols: Symbols) -> Fields:
     reader = symbols.reader()
     core = symbols.model.core
     energy = reader.read(total(energy_terms(symbols, core)))
-    fields = Fields(
-        symbols, {n: _contributions(symbols, n) for n, x in symbols.model.layers.items() if x.role != "given"}
-    )
+    fields = declared_fields(symbols)
     for name in (name for name in fields.contributions if name in core):
         _verify_field(fields, reader, energy, symbols.model.layers[name])
     return fields
@@ -180,9 +184,8 @@ def _contributions(symbols: Symbols, name: str) -> tuple[Contribution, ...]:
     """
     found: dict[tuple[str, tuple[str, ...], int], Fraction] = {}
     for edge in symbols.model.directed:
-        child, parent = edge.layers
-        if child == name:
-            sent: tuple[str, tuple[str, ...], int] = edge.weight, (parent,), 0
+        if edge.child == name:
+            sent: tuple[str, tuple[str, ...], int] = edge.weight, (edge.parent,), edge.layers.index(name)
             found[sent] = found.get(sent, Fraction(0)) + UNIT
     for edge in symbols.model.edges:
         for axis, layer in enumerate(edge.layers):

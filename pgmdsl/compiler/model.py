@@ -137,6 +137,16 @@ class Edge:
         """Whether it joins a layer to itself."""
         return len(set(self.layers)) < len(self.layers)
 
+    @property
+    def child(self) -> str:
+        """The layer whose distribution a directed or recognition edge is part of."""
+        return self.layers[self.kind == "recognition"]
+
+    @property
+    def parent(self) -> str:
+        """The other layer of a directed or recognition edge."""
+        return self.layers[self.kind != "recognition"]
+
 
 @dataclass(frozen=True, slots=True)
 class Initial:
@@ -234,7 +244,7 @@ class Model:
 
     def parents(self, layer: str) -> tuple[str, ...]:
         """The layers with a directed edge into this one, in file order, each once."""
-        above = {edge.layers[1] for edge in self.directed if edge.layers[0] == layer}
+        above = {edge.parent for edge in self.directed if edge.child == layer}
         return tuple(name for name in self.layers if name in above)
 
     @property
@@ -251,13 +261,24 @@ class Model:
     @property
     def core(self) -> tuple[str, ...]:
         """The layers without parents: those of the undirected part. Given ones that only are parents are not in it."""
-        children = {edge.layers[0] for edge in self.directed}
+        children = {edge.child for edge in self.directed}
         joined = {name for edge in self.edges for name in edge.layers}
         return tuple(
             name
             for name, layer in self.layers.items()
             if name not in children and (layer.role != "given" or name in joined or not children)
         )
+
+    @property
+    def recognises(self) -> bool:
+        """Whether recognition edges say what q is (also where a check assumes that their weights are 0)."""
+        return any(layer.recognition is not None for layer in self.layers.values())
+
+    @property
+    def recognition_parameters(self) -> frozenset[str]:
+        """The weights and biases of q, which are none of the joint distribution's."""
+        biases = {layer.recognition for layer in self.layers.values() if layer.recognition is not None}
+        return frozenset({edge.weight for edge in self.recognition} | biases)
 
     def neighbours(self, layer: str) -> tuple[str, ...]:
         """The other layers that share an undirected edge with this one, in file order, each once."""

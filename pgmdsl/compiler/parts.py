@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgmdsl.compiler.model import Edge, Layer, Model
+from pgmdsl.compiler.artifact import GreedyStage
+from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.units import Counts
 
 
@@ -48,16 +49,17 @@ def core_of(model: Model) -> Model:
 
 def child_of(model: Model, child: str) -> Model:
     """The conditional model p(child | parents)."""
-    edges = tuple(replace(e, kind="undirected") for e in model.directed if e.layers[0] == child)
+    edges = tuple(replace(e, kind="undirected") for e in model.directed if e.child == child)
     layers = {child: replace(model.layers[child], counted=())} | _given(model, model.parents(child))
     return _part(model, f"{model.name}_{child}", layers, edges)
 
 
 def recogniser_of(model: Model, target: str) -> Model:
     """The conditional model q(target | sources), with a bias of its own."""
-    edges = tuple(replace(e, kind="undirected") for e in model.recognition if e.layers[1] == target)
-    sources = [name for name in model.layers if any(e.layers[0] == name for e in edges)]
-    layer, counted = model.layers[target], tuple(n for n in sources if _is_document(model.layers[n]))
+    edges = tuple(replace(e, kind="undirected") for e in model.recognition if e.child == target)
+    above = {e.parent for e in model.recognition if e.child == target}
+    sources = [name for name in model.layers if name in above]
+    layer, counted = model.layers[target], tuple(n for n in sources if is_document(model.layers[n]))
     layers = {target: replace(layer, bias=layer.recognition, counted=counted)} | _given(model, sources)
     return _part(model, f"{model.name}_q_{target}", layers, edges)
 
@@ -67,18 +69,38 @@ def stack_of(model: Model) -> Model:
     edges = (*model.edges, *(replace(e, kind="undirected") for e in model.directed))
     layers = {}
     for name, layer in model.layers.items():
-        near = {o for e in edges if name in e.layers for o in e.layers if o != name and _is_document(model.layers[o])}
+        near = {o for e in edges if name in e.layers for o in e.layers if o != name and is_document(model.layers[o])}
         layers[name] = (
-            layer if _is_document(layer) else replace(layer, counted=tuple(n for n in model.layers if n in near))
+            layer if is_document(layer) else replace(layer, counted=tuple(n for n in model.layers if n in near))
         )
     return _part(model, f"{model.name}_stack", layers, edges)
 
 
+def restricted(model: Model, stage: GreedyStage) -> Model:
+    """The restricted machine that a stage of greedy pretraining trains, its lower layers in the place of data.
+
+    Where the inputs of all its layers count twice, every edge stands twice; where those of some do, it is not a machine
+    of one energy, and its fields have to be scaled.
+    """
+    names = {stage.upper, *stage.lower}
+    whole = stack_of(model)
+    edges = tuple(edge for edge in whole.edges if names >= set(edge.layers))
+    layers = {
+        n: replace(
+            layer,
+            role="visible" if layer.role == "hidden" and n != stage.upper else layer.role,
+            counted=tuple(o for o in layer.counted if o in names),
+            recognition=None,
+        )
+        for n, layer in whole.layers.items()
+        if n in names
+    }
+    return _part(model, f"{model.name}_{stage.upper}", layers, edges)
+
+
 def recognised(model: Model) -> tuple[str, ...]:
     """The layers that recognition edges go into, each after its sources: in the order of an up-pass."""
-    left = {
-        e.layers[1]: {o.layers[0] for o in model.recognition if o.layers[1] == e.layers[1]} for e in model.recognition
-    }
+    left = {e.child: {o.parent for o in model.recognition if o.child == e.child} for e in model.recognition}
     order: list[str] = []
     while left:
         order += [name for name in model.layers if name in left and not left[name] & left.keys()]
@@ -86,13 +108,23 @@ def recognised(model: Model) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _is_document(layer: Layer) -> bool:
+def is_document(layer: Layer) -> bool:
+    """Whether the layer holds counts."""
     return isinstance(layer.unit.support, Counts)
 
 
 def _given(model: Model, names: Sequence[str]) -> dict[str, Layer]:
     """These layers as given ones."""
     return {n: replace(model.layers[n], role="given", bias=None, parameters={}, counted=()) for n in names}
+
+
+def _anchored(parameter: Parameter, layers: Mapping[str, Layer], edges: Sequence[Edge]) -> Parameter:
+    """A parameter with axes of layers that there are, where those of its first use are not among them."""
+    if all(name in layers for name in parameter.layers):
+        return parameter
+    uses = [edge.layers for edge in edges if edge.weight == parameter.name]
+    uses += [(n,) for n, layer in layers.items() if parameter.name in (layer.bias, *layer.parameters.values())]
+    return replace(parameter, layers=uses[0])
 
 
 def _part(model: Model, name: str, layers: Mapping[str, Layer], edges: tuple[Edge, ...]) -> Model:
@@ -108,7 +140,7 @@ def _part(model: Model, name: str, layers: Mapping[str, Layer], edges: tuple[Edg
         name=name,
         layers=ordered,
         edges=edges,
-        parameters={n: p for n, p in model.parameters.items() if n in used},
+        parameters={n: _anchored(p, ordered, edges) for n, p in model.parameters.items() if n in used},
         checks=(),
         data=tuple(d for d in model.data if d.layer in layers or d.layer == "weights"),
         phases=(),

@@ -43,12 +43,13 @@ class ArtifactEdge:
     """An edge: weight of shape (size of each of its layers in turn) once their axes are flattened.
 
     A lateral edge has one layer twice; its energy is half the sum over all pairs. The layers of a directed edge are
-    (child, parent), of a recognition edge (source, target).
+    (child, parent), of a recognition edge (source, target), and the other way round where it is `turned`.
     """
 
     layers: tuple[str, ...]
     weight: str
     kind: EdgeKind = "undirected"
+    turned: bool = False
 
     @property
     def lateral(self) -> bool:

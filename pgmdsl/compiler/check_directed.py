@@ -30,7 +30,7 @@ def check_directed(edges: Sequence[Edge], layers: Mapping[str, Layer], scope: Sc
         _verify_acyclic(directed, layers, "directed")
     recognition = of_kind(edges, "recognition")
     parents = _hidden_parents(directed, layers)
-    targets = {edge.layers[1] for edge in recognition}
+    targets = {edge.child for edge in recognition}
     for edge in recognition:
         with scope.recorded():
             _verify_recognition(edge, edges, layers, parents, targets)
@@ -38,7 +38,7 @@ def check_directed(edges: Sequence[Edge], layers: Mapping[str, Layer], scope: Sc
         _verify_acyclic(recognition, layers, "recognition")
     missed = [name for name in parents if name not in targets]
     if recognition and missed:
-        child = next(edge.layers[0] for edge in directed if edge.layers[1] == missed[0])
+        child = next(edge.child for edge in directed if edge.parent == missed[0])
         message = f"no recognition edge goes into {missed[0]}, so nothing says how it follows from data"
         help = f"add one, for example {child} ~> {missed[0]} : R_{missed[0]}"
         scope.record(MistakeError("E114", layers[missed[0]].span, message, help))
@@ -53,7 +53,7 @@ def of_kind(edges: Sequence[Edge], kind: EdgeKind) -> tuple[Edge, ...]:
 def with_recognition(layers: Mapping[str, Layer], edges: Sequence[Edge], parameters: Parameters) -> dict[str, Layer]:
     """The layers with the biases of their recognition, whose uses are noted in `parameters`."""
     out = dict(layers)
-    for target in dict.fromkeys(edge.layers[1] for edge in of_kind(edges, "recognition")):
+    for target in dict.fromkeys(edge.child for edge in of_kind(edges, "recognition")):
         name = RECOGNITION_BIAS + target
         out[target] = replace(layers[target], recognition=name)
         place = Identifier(name, span=layers[target].span)
@@ -63,13 +63,13 @@ def with_recognition(layers: Mapping[str, Layer], edges: Sequence[Edge], paramet
 
 def _hidden_parents(directed: Sequence[Edge], layers: Mapping[str, Layer]) -> list[str]:
     """The hidden layers that are parents, in file order."""
-    parents = {edge.layers[1] for edge in directed}
+    parents = {edge.parent for edge in directed}
     return [name for name, layer in layers.items() if name in parents and layer.role == "hidden"]
 
 
 def _verify_child(edge: Edge, edges: Sequence[Edge], layers: Mapping[str, Layer]) -> None:
     """Raise `MistakeError` for a directed edge into a given layer, or into one that has undirected edges too."""
-    child, parent = edge.layers
+    child, parent = edge.child, edge.parent
     if layers[child].role == "given":
         message = f"{child} is given, and has no distribution that {parent} could determine"
         raise MistakeError("E111", edge.span, message, f"turn the edge round, {child} -> {parent}, or leave it out")
@@ -89,20 +89,17 @@ def _verify_child(edge: Edge, edges: Sequence[Edge], layers: Mapping[str, Layer]
 
 def _verify_acyclic(edges: Sequence[Edge], layers: Mapping[str, Layer], what: str) -> None:
     """Raise `MistakeError` where edges of one kind lead back to where they begin."""
-    into = 0 if what == "directed" else 1
     left = list(edges)
     while left:
-        targets = {edge.layers[into] for edge in left}
-        kept = [edge for edge in left if edge.layers[1 - into] in targets]
+        targets = {edge.child for edge in left}
+        kept = [edge for edge in left if edge.parent in targets]
         if len(kept) == len(left):
             names = [name for name in layers if any(name in edge.layers for edge in left)]
             arrow = "->" if what == "directed" else "~>"
             message = f"the {what} edges among {', '.join(names)} lead back to where they begin"
             help = f"{what} edges have a lowest and a highest layer: turn one round, or leave it out"
             last = left[-1]
-            raise MistakeError(
-                "E112", last.span, message, f"{help} ({last.layers[1 - into]} {arrow} {last.layers[into]})"
-            )
+            raise MistakeError("E112", last.span, message, f"{help} ({last.parent} {arrow} {last.child})")
         left = kept
 
 
@@ -110,7 +107,7 @@ def _verify_recognition(
     edge: Edge, edges: Sequence[Edge], layers: Mapping[str, Layer], parents: Sequence[str], targets: set[str]
 ) -> None:
     """Raise `MistakeError` for a recognition edge that says nothing, or whose weight is tied."""
-    source, target = edge.layers
+    source, target = edge.parent, edge.child
     if target not in parents:
         if layers[target].role != "hidden":
             message = f"{target} is {layers[target].role}: it is observed, and nothing has to recognise it"

@@ -109,7 +109,7 @@ def _check_edge(
         _verify_counts(declaration, members)
         _verify_sites(declaration, members)
     _verify_mask(weight, members, traits)
-    return Edge(names, weight.name, declaration.span, kind)
+    return Edge(names, weight.name, declaration.span, kind, turned=transposed and pair and kind != "undirected")
 
 
 def _meaningless_prime(weight: Identifier, members: Sequence[Layer]) -> MistakeError:

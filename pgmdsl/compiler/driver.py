@@ -138,7 +138,7 @@ def _compiled_part(
 
 
 def _edges(edges: Sequence[Edge]) -> tuple[ArtifactEdge, ...]:
-    return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind) for edge in edges)
+    return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind, edge.turned) for edge in edges)
 
 
 def show_stage(compiled: Compiled, stage: str) -> str:

@@ -125,12 +125,14 @@ class Edge:
     site blocks where units are one-hot, and the energy is half that sum).
     `directed`: (child, parent); `sum W[i, j] s(parent)[j]` is part of the field of the child in p(child | parents).
     `recognition`: (source, target); `sum W[i, j] s(source)[i]` is part of the field of the target in q(target | below).
+    The layers of one that is `turned`, whose weight stands with a prime, are the other way round.
     """
 
     layers: tuple[str, ...]
     weight: str
     span: Span
     kind: EdgeKind = "undirected"
+    turned: bool = False
 
     @property
     def lateral(self) -> bool:
@@ -140,12 +142,12 @@ class Edge:
     @property
     def child(self) -> str:
         """The layer whose distribution a directed or recognition edge is part of."""
-        return self.layers[self.kind == "recognition"]
+        return self.layers[(self.kind == "recognition") != self.turned]
 
     @property
     def parent(self) -> str:
         """The other layer of a directed or recognition edge."""
-        return self.layers[self.kind != "recognition"]
+        return self.layers[(self.kind == "recognition") == self.turned]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,14 +49,14 @@ def core_of(model: Model) -> Model:
 
 def child_of(model: Model, child: str) -> Model:
     """The conditional model p(child | parents)."""
-    edges = tuple(replace(e, kind="undirected") for e in model.directed if e.child == child)
+    edges = tuple(replace(e, kind="undirected", turned=False) for e in model.directed if e.child == child)
     layers = {child: replace(model.layers[child], counted=())} | _given(model, model.parents(child))
     return _part(model, f"{model.name}_{child}", layers, edges)
 
 
 def recogniser_of(model: Model, target: str) -> Model:
     """The conditional model q(target | sources), with a bias of its own."""
-    edges = tuple(replace(e, kind="undirected") for e in model.recognition if e.child == target)
+    edges = tuple(replace(e, kind="undirected", turned=False) for e in model.recognition if e.child == target)
     above = {e.parent for e in model.recognition if e.child == target}
     sources = [name for name in model.layers if name in above]
     layer, counted = model.layers[target], tuple(n for n in sources if is_document(model.layers[n]))
@@ -66,7 +66,7 @@ def recogniser_of(model: Model, target: str) -> Model:
 
 def stack_of(model: Model) -> Model:
     """The model with all its edges undirected."""
-    edges = (*model.edges, *(replace(e, kind="undirected") for e in model.directed))
+    edges = (*model.edges, *(replace(e, kind="undirected", turned=False) for e in model.directed))
     layers = {}
     for name, layer in model.layers.items():
         near = {o for e in edges if name in e.layers for o in e.layers if o != name and is_document(model.layers[o])}

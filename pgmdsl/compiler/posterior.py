@@ -125,7 +125,7 @@ def _exact(model: Model, span: Span) -> Iterator[Edge]:
             message = f"q draws {names} from the model, whose conditional does not factorise there ({edge.weight})"
             raise FormError("E071", span, message, "leave this check out, or say it of p by sums over states")
         if ends:
-            yield replace(edge, kind="directed" if edge.layers[0] == ends[0] else "recognition")
+            yield replace(edge, kind="directed", turned=edge.layers[1] == ends[0])
 
 
 def up_pass(symbols: Symbols, unit: Index) -> Expression:

@@ -255,7 +255,8 @@ def _examine_probability(scope: Scope, form: Probability, right: Expression) -> 
             scope.own = None
             scope.visit(rate)
         case Call("categorical", (_,), given=None, generator=Generator((_,), None, None)) if layer.unit.states_axis:
-            scope.visit_binder(replace(right, function="sum"))
+            with scope.reported():
+                scope.visit_binder(replace(right, function="sum"))
         case Call("categorical"):
             with scope.reported():
                 if layer.unit.states_axis:

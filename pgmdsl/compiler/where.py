@@ -113,10 +113,8 @@ def _tied(
     def edge(own: Edge) -> Edge:
         if own.weight != name:
             return own
-        kind = own.kind
-        if transposed and kind != "undirected":  # the child's axis is the other one
-            kind = "directed" if kind == "recognition" else "recognition"
-        return replace(own, layers=own.layers[::-1] if transposed else own.layers, weight=other, kind=kind)
+        turned = own.turned != (transposed and own.kind != "undirected")
+        return replace(own, layers=own.layers[::-1] if transposed else own.layers, weight=other, turned=turned)
 
     def change(node: Expression) -> Expression | None:
         if not isinstance(node, Index) or node.name != name:

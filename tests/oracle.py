@@ -57,7 +57,7 @@ class OracleEdge:
 
 @dataclass(frozen=True)
 class OracleArrow:
-    """Part of p(child | parents): W[i, j] s(parent)[j] in the field of the child; `turned`, W has axes (parent, child)."""
+    """W[i, j] s(parent)[j] is part of the field of the child in p(child | parents); `turned`, W is (parent, child)."""
 
     child: str
     parent: str

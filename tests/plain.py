@@ -131,7 +131,8 @@ def differs(model: Model, check: CheckDeclaration, seed: int) -> bool:
     sizes = {name: value or 0 for name, value in model.sizes.items()}
     here = Here(small, {**small.parameters, **state}, sizes)
     if not small.recognition_bias and plain_q.speaks_of_q(check.left):
-        here = replace(here, means=random_state(small, rng, CASES, small.names("hidden")) | (state if by_means else {}))
+        means_of_q = random_state(small, rng, CASES, small.names("hidden")) | (state if by_means else {})
+        here = replace(here, arrays={**here.arrays, **plain_q.fields(small, means_of_q)}, means=means_of_q)
     if any(_is(check.left, phase) for phase in ("gradient", "wake", "sleep")):
         here = _with_averages(rng, here, check.left.function if isinstance(check.left, Call) else "")
     indices, lefts = left_values(check, here)

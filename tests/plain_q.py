@@ -38,6 +38,20 @@ def uses_means(model: OracleModel, left: Expression) -> bool:
     return not (isinstance(left, Call) and left.function == "q" and not isinstance(left.arguments[0], Compare))
 
 
+def fields(model: OracleModel, means: dict[str, Array]) -> dict[str, Array]:
+    """The fields at which hidden units have these means, under the names that derived formulas have for them."""
+    out = {}
+    for name in means.keys() & model.names("hidden"):
+        match model.layers[name].unit:
+            case "binary":
+                out[f"logit_{name}"] = np.log(means[name] / (1 - means[name]))
+            case "spin":
+                out[f"logit_{name}"] = np.arctanh(means[name])
+            case "softmax":
+                out[f"logit_{name}"] = np.log(means[name])
+    return out
+
+
 def log_q(here: Here) -> Array:
     """log q of the hidden layers of each case, which all have states here."""
     model, state = here.model, here.state
@@ -104,12 +118,16 @@ def probability(here: Here, left: Any) -> tuple[tuple[str, ...], tuple[Array, ..
             return keep
 
         weight = weight * held(given)
-        if isinstance(event, Compare):
+        if isinstance(event, Compare) and isinstance(event.right, Name):  # a site's state
+            rows.append(np.tensordot(weight, every[event.left.name], (0, 0)) / weight.sum())
+        elif isinstance(event, Compare):
             value = float(event.right.text) if isinstance(event.right, Number) else _negative(event.right)
             rows.append(np.tensordot(weight, every[event.left.name] == value, (0, 0)) / weight.sum())
         else:
             rows.append(weight @ held([item.name for item in left.arguments]) / weight.sum())
-    indices = tuple(i.name for i in event.left.indices) if isinstance(event, Compare) else ()
+    places = () if not isinstance(event, Compare) else event.left.indices if isinstance(event.left, Index) else ()
+    places = (*places, event.right) if isinstance(event, Compare) and isinstance(event.right, Name) else places
+    indices = tuple(i.name for i in places if isinstance(i, Name))
     return indices, (np.moveaxis(np.array(rows), 0, -1),)
 
 
@@ -140,7 +158,7 @@ def up(here: Here, name: str) -> Array:
     total: Any = 0.0
     for arrow in arrows:
         hidden = model.layers[arrow.parent].role == "hidden"
-        lower = up(here, arrow.parent) if hidden else here.state[arrow.parent]
+        lower = up(here, arrow.parent) if hidden else oracle.statistic(model, arrow.parent, here.state[arrow.parent])
         lower = lower.reshape(len(lower), -1)
         w = model.parameters[arrow.weight]
         w = w.reshape(lower.shape[1], -1) if arrow.turned else w.reshape(-1, lower.shape[1]).T

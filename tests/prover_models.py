@@ -275,6 +275,8 @@ SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "gaussian_rbm": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
     "dbm": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),
     "dbm3": ({"D": 3, "F1": 2, "F2": 4, "F3": 1}, {"D": 2, "F1": 3, "F2": 1, "F3": 4}),
+    "sbn": ({"D": 2, "F1": 3, "F2": 2, "F3": 1}, {"D": 3, "F1": 2, "F2": 1, "F3": 2}),
+    "dbn": ({"D": 2, "F1": 1, "F2": 2, "K": 3, "F3": 1}, {"D": 1, "F1": 2, "F2": 1, "K": 2, "F3": 2}),
     "potts": ({"N": 2, "K": 3, "F": 4}, {"N": 3, "K": 2, "F": 1}),
 }
 """Models and examples by name, each with two choices of sizes, so that a sign is not lost in an even power."""

@@ -44,11 +44,11 @@ def fields(model: OracleModel, means: dict[str, Array]) -> dict[str, Array]:
     for name in means.keys() & model.names("hidden"):
         match model.layers[name].unit:
             case "binary":
-                out[f"logit_{name}"] = np.log(means[name] / (1 - means[name]))
+                out[f"logit({name})"] = np.log(means[name] / (1 - means[name]))
             case "spin":
-                out[f"logit_{name}"] = np.arctanh(means[name])
+                out[f"logit({name})"] = np.arctanh(means[name])
             case "softmax":
-                out[f"logit_{name}"] = np.log(means[name])
+                out[f"logit({name})"] = np.log(means[name])
     return out
 
 
@@ -137,21 +137,29 @@ def _negative(node: Any) -> float:
     return -float(node.operand.text)
 
 
+def _heard(model: OracleModel, name: str) -> list[OracleArrow]:
+    """What a layer hears in the up-pass: lower layers that the pass reaches from the data."""
+    if model.recognition_bias.get(name):
+        return [arrow for arrow in model.recognition if arrow.child == name]
+    order = list(model.layers)
+    down = [OracleArrow(a.parent, a.child, a.weight, turned=not a.turned) for a in model.arrows if a.parent == name]
+    down += [OracleArrow(a.child, a.parent, a.weight, turned=a.turned) for a in model.arrows if a.child == name]
+    down += [OracleArrow(name, e.first, e.weight, turned=True) for e in model.edges if e.second == name]
+    down += [OracleArrow(name, e.second, e.weight) for e in model.edges if e.first == name]
+    lower = [arrow for arrow in down if order.index(arrow.parent) < order.index(name)]
+    return [a for a in lower if model.layers[a.parent].role != "hidden" or _heard(model, a.parent)]
+
+
 def up(here: Here, name: str) -> Array:
     """The up-pass's means of a layer of binary units, (cases, *dims)."""
     model = here.model
     layer = model.layers[name]
     assert layer.unit == "binary"
+    arrows = _heard(model, name)
     if model.recognition_bias.get(name):
-        arrows = [arrow for arrow in model.recognition if arrow.child == name]
         bias, times = model.recognition_bias[name], 1
     else:
-        order = list(model.layers)
-        down = [OracleArrow(a.parent, a.child, a.weight, turned=not a.turned) for a in model.arrows if a.parent == name]
-        near = [e for e in model.edges if name in e.layers]
-        down += [OracleArrow(name, e.first, e.weight, turned=True) for e in near if e.second == name]
-        down += [OracleArrow(name, e.second, e.weight) for e in near if e.first == name]
-        arrows = [arrow for arrow in down if order.index(arrow.parent) < order.index(name)]
+        order, near = list(model.layers), [e for e in model.edges if name in e.layers]
         above = any(order.index(n) > order.index(name) for e in near for n in e.layers)
         below = any(order.index(n) < order.index(name) for e in near for n in e.layers)
         bias, times = layer.bias, 2 if above and below else 1

@@ -166,6 +166,7 @@ WRONG = {
     "E071-up": RBM + "check \"t\": energy == sum(up(h[j]) for j)",
     "E071-none": LATERAL.replace("hidden  h : binary[F] bias a\nv -- h : W\n", "") + "check \"t\": bound == 0",
     "E073-derivative": RBM + "check \"t\": d(bound, W[i,j]) == v[i]*h[j]*log(Z)",
+    "E075-stage-right": DBM + 'check "t" in greedy h1: p(h1[j] = 1 | v) == exp(-free_energy(v))',
     "E075-stage": DBM + "check \"t\" in greedy h1: energy == 0",
     "W060-condition": RBM + "check \"t\": p(h[j] = 1 | v) == sum(b[i] for i if i != j)",
     "many": DBM

@@ -70,20 +70,15 @@ def with_means(model: Model) -> Model:
     added = {}
     for layer in model.layers.values():
         if layer.role == "hidden":
-            name = mean_parameter(model, layer.name)
+            name = mean_parameter(layer.name)
             start = Initial("constant", 0.0)
             added[name] = Parameter(name, "bias", (layer.name,), layer.dims, start, fixed=False, span=layer.span)
     return replace(model, parameters={**model.parameters, **added})
 
 
-def mean_parameter(model: Model, layer: str) -> str:
-    """The name of the bias at which a layer has its mean: `logit_h1`, underscores added where a file has that name."""
-    name = f"logit_{layer}"
-    while any(name in names for names in (model.layers, model.sizes)) or (
-        name in model.parameters and model.parameters[name].kind != "bias"
-    ):
-        name += "_"
-    return name
+def mean_parameter(layer: str) -> str:
+    """The name of the bias at which a layer has its mean, one that no file can have."""
+    return f"logit({layer})"
 
 
 def posterior_of(symbols: Symbols, span: Span) -> Posterior:
@@ -95,7 +90,7 @@ def posterior_of(symbols: Symbols, span: Span) -> Posterior:
     layers = {n: replace(x, role="given", bias=None, counted=()) for n, x in model.layers.items() if n not in hidden}
     edges: tuple[Edge, ...] = ()
     if not model.recognises:
-        layers |= {n: replace(model.layers[n], bias=mean_parameter(model, n), counted=()) for n in hidden}
+        layers |= {n: replace(model.layers[n], bias=mean_parameter(n), counted=()) for n in hidden}
         order = hidden
     else:
         layers |= {n: _recognised(model, model.layers[n]) for n in hidden}
@@ -126,6 +121,7 @@ def _exact(model: Model, span: Span) -> Iterator[Edge]:
             raise FormError("E071", span, message, "leave this check out, or say it of p by sums over states")
         if ends:
             yield replace(edge, kind="directed", turned=edge.layers[1] == ends[0])
+    yield from (edge for edge in model.directed if edge.child in left)
 
 
 def up_pass(symbols: Symbols, unit: Index) -> Expression:

@@ -83,7 +83,7 @@ def examine_check(model: Model, check: CheckDeclaration, diagnostics: Diagnostic
     own = found.posterior.model if found.of_q and found.posterior is not None else found.model
     with scope.reported():
         verify_closed(own, found.form, found.check.left.span)
-        verify_stage(found.form, found.scale, found.check.left.span)
+        verify_stage(found)
     _examine_sides(scope, found)
     if isinstance(found.form, Joint | Partition) and len(diagnostics.errors) == before:
         with scope.reported():
@@ -119,13 +119,15 @@ def speaks_of_q(left: Expression) -> bool:
     return any(name in ("bound", "entropy", "kl", "expect") for name in named)
 
 
-def verify_stage(form: Form, scale: Mapping[str, float], span: Span) -> None:
+def verify_stage(found: Examined) -> None:
     """Raise `FormError` for what a stage of greedy pretraining with a doubled input has not."""
-    doubled = [name for name, times in scale.items() if times != 1]
-    if doubled and not isinstance(form, Probability | Mean | MeanField):
-        message = (
-            f"the input of {doubled[0]} counts twice in this stage, so that the stage has no energy of its layers alone"
-        )
+    doubled = [name for name, times in found.scale.items() if times != 1]
+    energies = (Name("energy"), Name("log_joint"), "free_energy")
+    told = (node for node, _ in walk(found.check.right))
+    named = [node for node in told if (node.function if isinstance(node, Call) else node) in energies]
+    if doubled and (named or not isinstance(found.form, Probability | Mean | MeanField)):
+        span = named[0].span if named else found.check.left.span
+        message = f"the input of {doubled[0]} counts twice in this stage, which has no energy of its layers alone"
         raise FormError("E075", span, message, "say it of a conditional, p(...), mean(...) or mean_field(...)")
 
 

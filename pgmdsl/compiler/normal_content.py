@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from fractions import Fraction
 
+from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal_atoms import common, denominators, mentions
-from pgmdsl.compiler.normal_labels import closed
+from pgmdsl.compiler.normal_labels import closed, renamed_factors
 from pgmdsl.compiler.normal_laws import Laws, states_of
 from pgmdsl.compiler.normal_product import (
     MOST_WORK,
@@ -113,6 +115,9 @@ class Contents(Products, ABC):
         for atom, power in factors:
             if not isinstance(atom, Function) or atom.name != "inverse" or power < 1:
                 continue
+            whole = self._summed_up(atom, coefficient, bound, powers)
+            if whole is not None:
+                return self.divided(whole)
             lead, share = max(atom.argument, key=lambda term: (len(term[0].factors), term[0].key))
             if lead.bound or not lead.factors or any(powers.get(a, ZERO) < p for a, p in lead.factors):
                 continue
@@ -125,6 +130,22 @@ class Contents(Products, ABC):
             for index, size in bound.items():
                 result = self.bind(result, index, size)
             return self.divided(result)
+        return None
+
+    def _summed_up(
+        self, atom: Function, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers
+    ) -> Poly | None:
+        """A term in which the shares of a sum are summed up, which is 1: sum over k of e_k/(sum over q of e_q)."""
+        if len(atom.argument) != 1 or len(atom.argument[0][0].bound) != 1:
+            return None
+        ((total, share),) = atom.argument
+        ((index, size),) = total.bound
+        for own in (name for name, length in bound.items() if length == size):
+            part = dict(renamed_factors(total.factors, {index: own}))
+            if {a: p for a, p in powers.items() if own in a.free} == part:
+                left = {a: p for a, p in powers.items() if a not in part} | {atom: powers[atom] - 1}
+                others = {name: length for name, length in bound.items() if name != own}
+                return self.product(coefficient / share, others, {a: p for a, p in left.items() if p})
         return None
 
     def _cleared(self, poly: Poly) -> tuple[Poly, Powers]:

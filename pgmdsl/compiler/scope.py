@@ -33,7 +33,7 @@ from pgmdsl.compiler.where import assumed, in_stage
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.source import Span
-from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression, Generator, Index, Name
+from pgmdsl.grammar.syntax import Call, CheckDeclaration, Compare, Expression, Generator, Index, Name
 from pgmdsl.grammar.walk import walk
 
 CATEGORICAL = (
@@ -105,8 +105,8 @@ def _read(model: Model, check: CheckDeclaration) -> Examined:
         own = posterior.model if of_q else model
     form = read_form(own, replace(left, function="p") if of_q and isinstance(left, Call) else left)
     by_means = posterior is not None and posterior.by_means
-    states = isinstance(form, Joint) or (isinstance(form, Probability) and form.value is None)
-    return Examined(model, check, form, None, posterior, of_q, by_means and not (of_q and states), scale)
+    states = of_q and isinstance(left, Call) and not isinstance(left.arguments[0], Compare)
+    return Examined(model, check, form, None, posterior, of_q, by_means and not states, scale)
 
 
 def speaks_of_q(left: Expression) -> bool:

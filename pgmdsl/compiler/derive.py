@@ -109,7 +109,10 @@ def derive_recognition(symbols: Symbols) -> dict[str, Conditional]:
     """The conditionals q(h | below) of the layers with recognition edges, in the order of an up-pass."""
     found = {}
     for name in recognised(symbols.model):
-        part = replace(symbols, model=recogniser_of(symbols.model, name))
+        alone = recogniser_of(symbols.model, name)
+        # Its kernels take statistics; in the states of a formula, a source has the parameters that its statistic needs.
+        layers = {n: replace(x, parameters=symbols.model.layers[n].parameters) for n, x in alone.layers.items()}
+        part = replace(symbols, model=replace(alone, layers=layers))
         sources = tuple(n for n in part.model.layers if n != name)
         conditional = derive_conditional(derive_fields(part), name, sources)
         left = conditional.equation.left

@@ -112,7 +112,7 @@ class Model:
         layers = ", ".join(
             f"{n}: {layer.unit}[{', '.join(map(str, layer.dims))}]" for n, layer in self.artifact.layers.items()
         )
-        edges = ", ".join(f"{joined(e.layers, e.kind)} : {e.weight}" for e in self.artifact.all_edges)
+        edges = ", ".join(f"{joined(e)} : {e.weight}" for e in self.artifact.all_edges)
         return f"<pgmdsl model {self.name}: {layers}; {edges}>"
 
     def _repr_svg_(self) -> str:

@@ -56,11 +56,30 @@ class OracleEdge:
 
 
 @dataclass(frozen=True)
+class OracleArrow:
+    """W[i, j] s(parent)[j] is part of the field of the child in p(child | parents); `turned`, W is (parent, child)."""
+
+    child: str
+    parent: str
+    weight: str
+    turned: bool = False
+
+
+@dataclass(frozen=True)
 class OracleModel:
+    """Layers that arrows point to are distributed given their parents; `recognition` has those of q, with biases."""
+
     layers: Mapping[str, OracleLayer]
     edges: tuple[OracleEdge, ...]
     parameters: Mapping[str, Array]
     lengths: Mapping[str, int] = field(default_factory=dict)  # of the documents of count layers that are summed out
+    arrows: tuple[OracleArrow, ...] = ()
+    recognition: tuple[OracleArrow, ...] = ()
+    recognition_bias: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(arrow.child for arrow in self.arrows))
 
     def names(self, role: str) -> tuple[str, ...]:
         return tuple(n for n, layer in self.layers.items() if layer.role == role)
@@ -96,6 +115,38 @@ def own_terms(model: OracleModel, layer: OracleLayer, x: Array) -> list[Array]:
             return []
 
 
+def log_conditional(
+    model: OracleModel, name: str, arrows: tuple[OracleArrow, ...], bias: str | None, state: State
+) -> Array:
+    """log p(layer | its parents) along these arrows, (cases,): each unit's states weighed, and made to sum to 1."""
+    layer = model.layers[name]
+    x = state[name].reshape(len(state[name]), -1)
+    flat = replace(layer, dims=(x.shape[1],))
+    field_ = np.zeros(x.shape)
+    for arrow in arrows:
+        parent = statistic(model, arrow.parent, state[arrow.parent]).reshape(len(x), -1)
+        w = model.parameters[arrow.weight]
+        w = w.reshape(parent.shape[1], -1).T if arrow.turned else w.reshape(-1, parent.shape[1])
+        field_ = field_ + parent @ w.T
+    b = model.parameters[bias].ravel() if bias else np.zeros(x.shape[1])
+    if layer.unit == "gaussian":
+        sd = model.parameters[layer.sigma or ""].ravel()
+        away = (x - b - sd * field_) / sd
+        return (-(away**2) / 2 - np.log(np.sqrt(2 * np.pi) * sd)).sum(1)
+    field_ = field_ + b
+    if layer.unit == "softmax":
+        logits = field_.reshape(*x.shape[:1], -1, layer.dims[-1])
+        return (x * field_).sum(1) - np.log(np.exp(logits).sum(-1)).sum(1)
+    nodes, weights = unit_nodes(layer)
+    side = replace(model, parameters={n: v.ravel() for n, v in model.parameters.items()})
+
+    def minus(at: Array) -> Array:
+        return at * field_ - sum(own_terms(side, flat, at), np.zeros(x.shape))
+
+    every = np.array([w + minus(np.full(x.shape, node)) for node, w in zip(nodes, weights, strict=True)])
+    return (minus(x) - np.logaddexp.reduce(every, 0)).sum(1)
+
+
 def _terms(model: OracleModel, state: State, size: bool) -> Array:
     """The sum of the terms of the energy, (cases,); with `size` the sum of their magnitudes."""
     mag = np.abs if size else (lambda a: a)
@@ -104,6 +155,10 @@ def _terms(model: OracleModel, state: State, size: bool) -> Array:
     for name, layer in model.layers.items():
         x = flat[name]
         if layer.role == "given":
+            continue
+        if name in model.children:
+            arrows = tuple(arrow for arrow in model.arrows if arrow.child == name)
+            total = total + mag(-log_conditional(model, name, arrows, layer.bias, state))
             continue
         b = model.parameters[layer.bias].ravel() if layer.bias else np.zeros(x.shape[1])
         if layer.unit == "gaussian":
@@ -281,7 +336,10 @@ def _closes(model: OracleModel, name: str) -> bool:
     """Whether a layer is Gaussian and shares no edge with a real one, itself included."""
     if model.layers[name].unit != "gaussian":
         return False
+    if any(name == arrow.parent for arrow in model.arrows):
+        return False
     edges = [e.layers for e in model.edges if name in e.layers]
+    edges += [(arrow.parent, name) for arrow in model.arrows if arrow.child == name]
     return all(sum(model.layers[n].unit in REAL for n in layers) == 1 for layers in edges)
 
 

@@ -7,13 +7,15 @@ say (a conditional is a sum over states, a gradient an average), the right side 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import oracle
+import plain_q
 from numpy.typing import NDArray
-from oracle import OracleEdge, OracleLayer, OracleModel
+from oracle import OracleArrow, OracleEdge, OracleLayer, OracleModel
 from plain_values import Here, lengths_of, value_of
 from scipy.special import gamma
 
@@ -71,7 +73,10 @@ def oracle_model(model: Model, rng: np.random.Generator) -> OracleModel:
         for layer in model.layers.values()
     }
     edges = tuple(OracleEdge(e.layers[0], e.layers[1], e.weight, e.layers[2:]) for e in model.edges)
-    return OracleModel(layers, edges, parameters)
+    arrows = tuple(OracleArrow(e.head, e.tail, e.weight, e.layers[1] == e.head) for e in model.directed)
+    recognition = tuple(OracleArrow(e.head, e.tail, e.weight, e.layers[1] == e.head) for e in model.recognition)
+    biases = {n: layer.recognition for n, layer in model.layers.items() if layer.recognition is not None}
+    return OracleModel(layers, edges, parameters, arrows=arrows, recognition=recognition, recognition_bias=biases)
 
 
 def _lateral(weight: Array, states: bool) -> Array:
@@ -118,14 +123,23 @@ def differs(model: Model, check: CheckDeclaration, seed: int) -> bool:
     """Whether the two sides of a check differ somewhere, at a few random points, at any value of its indices."""
     rng = np.random.default_rng(seed)
     small = _assuming(oracle_model(model, rng), check)
-    means = small.names("hidden") if _is(check.left, "mean_field") else ()
+    if check.greedy is not None:
+        small = stage_of(small, check.greedy.name, check.left)
+    by_means = plain_q.uses_means(small, check.left)
+    means = small.names("hidden") if _is(check.left, "mean_field") or by_means else ()
     state = random_state(small, rng, CASES, means)
     sizes = {name: value or 0 for name, value in model.sizes.items()}
     here = Here(small, {**small.parameters, **state}, sizes)
-    if _is(check.left, "gradient"):
-        here = _with_averages(rng, here)
+    if not small.recognition_bias and plain_q.speaks_of_q(check.left):
+        means_of_q = random_state(small, rng, CASES, small.names("hidden")) | (state if by_means else {})
+        here = replace(here, arrays={**here.arrays, **plain_q.fields(small, means_of_q)}, means=means_of_q)
+    if any(_is(check.left, phase) for phase in ("gradient", "wake", "sleep")):
+        here = _with_averages(rng, here, check.left.function if isinstance(check.left, Call) else "")
     indices, lefts = left_values(check, here)
     rights = check.right.arguments if _is(check.right, "normal") or _is(check.right, "poisson") else (check.right,)
+    if isinstance(check.right, Call) and check.right.function == "categorical" and check.right.generator is not None:
+        indices = (*indices[:-1], check.right.generator.names[0])  # the state has this name on the right side
+        rights = check.right.arguments
     if len(lefts) != len(rights):
         return True
     with np.errstate(all="ignore"):
@@ -169,8 +183,10 @@ def _differ(left: Array, right: Expression, indices: tuple[str, ...], here: Here
 def left_values(check: CheckDeclaration, here: Here) -> tuple[tuple[str, ...], tuple[Array, ...]]:
     """The free indices, and the left side's values for each value of them and each case."""
     model, state = here.model, here.state
+    if isinstance(check.left, Call) and check.left.function in ("q", "up", "wake", "sleep"):
+        return plain_q.left_values(here, check.left)
     match check.left:
-        case Name("energy" | "Z") | Call("free_energy"):
+        case Name("energy" | "Z" | "log_joint" | "bound") | Call("free_energy" | "entropy" | "kl" | "expect"):
             return (), (_by_case(value_of(check.left, here, {})),)
         case Call("mean_field", (Index(name, at),)):
             return _names(at), (np.moveaxis(oracle.conditional_mean(model, name, state), 0, -1),)
@@ -182,7 +198,11 @@ def left_values(check: CheckDeclaration, here: Here) -> tuple[tuple[str, ...], t
             entries = unit.indices if isinstance(unit, Index) else ()
             if model.layers[unit.name].unit == "softmax":
                 return _names((*entries, value)), (_mean(model, unit.name, given, state)[0],)
-            return _names(entries), (_density(model, unit.name, state, float(value_of(value, here, {}))),)
+            number = float(value_of(value, here, {}))
+            names = [item.name for item in given or () if isinstance(item, Name)]
+            if model.arrows and "rest" not in names:
+                return _names(entries), (_listed(model, unit.name, number, names, state),)
+            return _names(entries), (_density(model, unit.name, state, number),)
         case Call("p", (Index(name, at),), given=given):
             if _is(check.right, "normal"):
                 return _names(at), _mean(model, name, given, state)
@@ -242,8 +262,54 @@ def _density(model: OracleModel, name: str, state: dict[str, Array], value: floa
     return out
 
 
+def _listed(model: OracleModel, name: str, value: float, given: list[str], state: dict[str, Array]) -> Array:
+    """The probability that each unit is in a state given the layers listed, all others summed out, (*dims, cases)."""
+    rows = []
+    for c in range(CASES):
+        every = oracle.table(model, {n: state[n][c : c + 1] for n in given})
+        rows.append(np.tensordot(every.probability, every.state[name] == value, (0, 0)))
+    return np.moveaxis(np.array(rows), 0, -1)
+
+
+def stage_of(model: OracleModel, upper: str, left: Expression) -> OracleModel:
+    """The machine of a stage of greedy pretraining, for the conditional on the left.
+
+    Every edge counts twice for a layer that has undirected edges both downward and upward in the whole model.
+    """
+    order = list(model.layers)
+    near = {n: {o for e in model.edges if n in e.layers for o in e.layers} - {n} for n in order}
+    edges = [
+        *model.edges,
+        *(OracleEdge(*(a.child, a.parent)[:: -1 if a.turned else 1], a.weight) for a in model.arrows),
+    ]
+    names = {n for e in edges if upper in e.layers for n in e.layers if order.index(n) <= order.index(upper)}
+
+    def times(name: str) -> int:
+        below = any(order.index(o) < order.index(name) for o in near[name])
+        above = any(order.index(o) > order.index(name) for o in near[name])
+        return 2 if below and above and model.layers[name].role == "hidden" else 1
+
+    of = next((n.name for n in _walk(left) if isinstance(n, Index | Name) and n.name in model.layers), upper)
+    kept = tuple(e for e in edges if names >= set(e.layers) for _ in range(times(of)))
+    layers = {n: replace(x, role="visible" if n != upper else x.role) for n, x in model.layers.items() if n in names}
+    return replace(model, layers=layers, edges=kept, arrows=(), recognition=(), recognition_bias={})
+
+
+def _walk(node: Any) -> Iterator[Expression]:
+    yield node
+    match node:
+        case Call(_, arguments):
+            for argument in arguments:
+                yield from _walk(argument)
+        case Compare(_, left, right):
+            yield from _walk(left)
+            yield from _walk(right)
+        case _:
+            pass
+
+
 def _gradient(model: OracleModel, case: dict[str, Array], name: str) -> Array:
-    found = oracle.gradient(model, case)
+    found = {} if model.arrows else oracle.gradient(model, case)
     return found[name] if name in found else oracle.finite_gradient(model, case, name)
 
 
@@ -303,8 +369,10 @@ def _mean(model: OracleModel, name: str, given: Any, state: dict[str, Array]) ->
     return mean, np.moveaxis(1 / np.sqrt(curvature), 0, -1)
 
 
-def _with_averages(rng: np.random.Generator, here: Here) -> Here:
+def _with_averages(rng: np.random.Generator, here: Here, phase: str) -> Here:
     """Weighted states for `data`, three random visible cases each with its posterior, and for `model` likewise.
+
+    In the wake phase the posterior is q.
 
     The model's states are those given each case's given layers and lengths.
     """
@@ -313,7 +381,7 @@ def _with_averages(rng: np.random.Generator, here: Here) -> Here:
     seen = (*model.names("visible"), *model.names("given"))
     cases = tuple({n: rows[n][c : c + 1] for n in seen} for c in range(len(DATA)))
     sides = [replace(model, lengths=lengths_of(model, rows, c)) for c in range(len(DATA))]
-    data = [_weighted(model, case) for case in cases]
+    data = [plain_q.weighted(here, case) if phase == "wake" else _weighted(model, case) for case in cases]
     free = [_weighted(s, {n: x[n] for n in model.names("given")}) for s, x in zip(sides, cases, strict=True)]
     return replace(here, averages={"data": _mixed(here, data), "model": _mixed(here, free)}, data=cases)
 

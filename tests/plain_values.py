@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import oracle
+import plain_q
 from numpy.typing import NDArray
 from oracle import OracleModel
 from scipy.special import gamma, log_ndtr
@@ -44,6 +45,7 @@ class Here:
     sizes: Mapping[str, int]
     averages: Mapping[str, tuple[Array, Here]] = field(default_factory=dict)
     data: tuple[dict[str, Array], ...] = ()
+    means: Mapping[str, Array] = field(default_factory=dict)  # of q, where it is the mean-field distribution
 
     @property
     def state(self) -> dict[str, Array]:
@@ -66,6 +68,12 @@ def value_of(node: Expression, here: Here, at: dict[str, int]) -> Any:
             return oracle.energy(here.model, here.state)
         case Name("Z"):
             return _partition(here)
+        case Name("log_joint"):
+            return -oracle.energy(here.model, here.state) - np.log(_partition(here))
+        case Name("bound"):
+            log_q = Call("log q", ())
+            minus = Binary("-", Negate(Name("energy")), log_q)
+            return value_of(Call("expect", (minus,), under="q"), here, at) - np.log(_partition(here))
         case Name(name):
             return at[name] if name in at else here.sizes[name]
         case Index(name, entries):
@@ -88,6 +96,10 @@ def value_of(node: Expression, here: Here, at: dict[str, int]) -> Any:
 
 def _call_value(node: Call, here: Here, at: dict[str, int]) -> Any:
     match node:
+        case Call("log q" | "entropy" | "kl" | "expect" | "mean_field" | "up"):
+            return _q_value(node, here, at)
+        case Call("d", (body, Index(name, entries))):
+            return _slope(body, name, tuple(at[e.name] for e in entries if isinstance(e, Name)), here, at)
         case Call("free_energy", items):
             names = [item.name for item in items if isinstance(item, Name)]
             cases = range(len(next(iter(here.state.values()))))
@@ -133,8 +145,58 @@ def _over(body: Expression, layers: tuple[str, ...], here: Here, at: dict[str, i
         side = replace(here.model, lengths=lengths_of(here.model, here.state, c))
         states, log_weight = oracle.joint_nodes(side, layers)
         rest = {n: np.repeat(x[c : c + 1], len(log_weight), 0) for n, x in here.state.items()}
-        values = value_of(body, replace(here, model=side, arrays={**here.arrays, **rest, **states}), at)
+        means = {n: np.repeat(x[c : c + 1], len(log_weight), 0) for n, x in here.means.items()}
+        arrays = {**here.arrays, **rest, **states, **plain_q.fields(side, means)}
+        values = value_of(body, replace(here, model=side, arrays=arrays, means=means), at)
         out.append(np.sum(np.exp(log_weight) * values))
+    return np.array(out)
+
+
+def _q_value(node: Call, here: Here, at: dict[str, int]) -> Any:
+    """What is of q, or of the up-pass."""
+    match node:
+        case Call("log q", ()):
+            return plain_q.log_q(here)
+        case Call("entropy", _):
+            return -value_of(Call("expect", (Call("log q", ()),), under="q"), here, at)
+        case Call("kl", (_, Call("p", _, given=known))):
+            inner = Binary("+", Call("log q", ()), Name("energy"))
+            free = np.asarray(value_of(Call("free_energy", known or ()), here, at))
+            return value_of(Call("expect", (inner,), under="q"), here, at) - free
+        case Call("expect", (body,)):
+            return _expected(body, here, at)
+        case Call("mean_field", (Index(name, entries),)):
+            return here.means[name][(..., *(at[e.name] for e in entries if isinstance(e, Name)))]
+        case Call("up", (Index(name, entries),)):
+            return plain_q.up(here, name)[(..., *(at[e.name] for e in entries if isinstance(e, Name)))]
+        case _:
+            raise AssertionError(node)
+
+
+def _slope(body: Expression, name: str, where: tuple[int, ...], here: Here, at: dict[str, int]) -> Any:
+    """The derivative by one entry of a weight or bias that is not lateral, by a central difference."""
+    value = here.model.parameters[name]
+    step = np.zeros_like(value)
+    step[where] = 1e-5
+    moved = [here.model.with_parameter(name, value + s) for s in (step, -step)]
+    up, down = (
+        value_of(body, replace(here, model=m, arrays={**here.arrays, name: m.parameters[name]}), at) for m in moved
+    )
+    return (up - down) / 2e-5
+
+
+def _expected(body: Expression, here: Here, at: dict[str, int]) -> Array:
+    """The expectation under q of each case: all hidden states, weighed."""
+    out = []
+    hidden = here.model.names("hidden")
+    for c in range(len(next(iter(here.state.values())))):
+        states, _ = oracle.joint_nodes(here.model, hidden)
+        count = len(states[hidden[0]])
+        rest = {n: np.repeat(x[c : c + 1], count, 0) for n, x in here.state.items() if n not in hidden}
+        means = {n: np.repeat(x[c : c + 1], count, 0) for n, x in here.means.items()}
+        arrays = {**here.arrays, **rest, **states, **plain_q.fields(here.model, means)}
+        inner = replace(here, arrays=arrays, means=means)
+        out.append(np.sum(np.exp(plain_q.log_q(inner)) * value_of(body, inner, at)))
     return np.array(out)
 
 

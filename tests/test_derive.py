@@ -40,6 +40,8 @@ BARE = {
     "gated": GATED,
     "documents": DOCUMENTS,
     "dbm": (EXAMPLES / "dbm.ebm").read_text(encoding="utf-8"),
+    "sbn": (EXAMPLES / "sbn.ebm").read_text(encoding="utf-8"),
+    "dbn": (EXAMPLES / "dbn.ebm").read_text(encoding="utf-8"),
     "potts": (EXAMPLES / "potts.ebm").read_text(encoding="utf-8"),
     "no-bias": "model N(D = 2, F = 3)\nvisible v : spin[2*D + 1] bias none\n"
     "hidden h : gaussian[F] bias none\nv -- h : W\n",
@@ -67,6 +69,8 @@ def equations(derivation: Derivation) -> Iterator[tuple[str, Equation]]:
         yield f"mean field {name}", equation
     if derivation.free_energy is not None:
         yield "free energy", derivation.free_energy
+    for name, conditional in derivation.recognition.items():
+        yield f"recognition {name}", conditional.equation
     for name, equation in derivation.gradients.items():
         yield f"gradient {name}", equation
 

@@ -66,6 +66,15 @@ hidden  h : binary[F] bias a
 n -- h : W
 """
 
+BELIEF = """model DBN(D = 784, F1 = 500, F2 = 1000)
+visible v  : binary[D]  bias b
+hidden  h1 : binary[F1] bias a1
+hidden  h2 : binary[F2] bias a2
+h1 -> v  : W1
+h1 -- h2 : W2
+v  ~> h1 : R1
+"""
+
 # Further wrong checks of each code, beyond the example of its explanation.
 WRONG = {
     "E060-layer": RBM + "check \"t\": p(hh[j] = 1 | v) == 0",
@@ -135,6 +144,30 @@ WRONG = {
     "E079-over": RBM + "check \"t\": mean_field(h[j]) == sum(h[j]*exp(-energy) over h)",
     "E066-over": RBM + "check \"t\": Z == prod(exp(-free_energy(v)) over v)",
     "E079-p": RBM + "check \"t\": mean(h[j] | v) == p(h[j] = 1 | v)",
+    "E060-stage": RBM + "check \"t\" in greedy h: p(h[j] = 1 | y) == 1",
+    "E067-q": BELIEF + "check \"t\": q(h1[j] = 1 | v) == sigmoid(a1[j] + sum(W2[j,k]*h2[k] for k))",
+    "E067-bound": BELIEF + "check \"t\": bound == -energy",
+    "E067-up": BELIEF + "check \"t\": up(h2[k]) == sigmoid(a2[k] + sum(W2[j,k]*h1[j] for j))",
+    "E067-log-joint": RBM + "check \"t\": free_energy(v) == log_joint",
+    "E068-up": BELIEF + "check \"t\": up(v[i]) == sigmoid(b[i])",
+    "E068-categorical": RBM + "check \"t\": p(h[j] = 1 | v) == categorical(a[k] for k)",
+    "E068-categorical-for": POTTS + "check \"t\": p(x[i] = k | h) == categorical(b[i,k])",
+    "E069-parents": BELIEF + "check \"t\": p(v[i] = 1) == sigmoid(b[i])",
+    "E069-child": BELIEF + "check \"t\": p(h1[j] = 1 | v, h2) == sigmoid(a1[j])",
+    "E069-q": BELIEF + "check \"t\": q(h2[k] = 1 | v) == sigmoid(a2[k])",
+    "E070-belief": BELIEF + "check \"t\": p(h1 | v) == prod(sigmoid((2*h1[j] - 1)*a1[j]) for j)",
+    "E071-right": RBM + "check \"t\": energy == bound",
+    "E071-nested": RBM + "check \"t\": bound == expect(entropy(q) under q)",
+    "E071-expect": RBM + "check \"t\": bound == expect(energy)",
+    "E071-kl": BELIEF + "check \"t\": kl(q, p(h1 | v)) == 0",
+    "E071-wake": RBM + "check \"t\": wake(W[i,j]) == data(v[i]*h[j])",
+    "E071-gradient": BELIEF + "check \"t\": gradient(R1[i,j]) == data(v[i]*h1[j])",
+    "E071-mean": BELIEF + "check \"t\": q(h1 | v) == prod(mean_field(h1[j]) for j)",
+    "E071-up": RBM + "check \"t\": energy == sum(up(h[j]) for j)",
+    "E071-none": LATERAL.replace("hidden  h : binary[F] bias a\nv -- h : W\n", "") + "check \"t\": bound == 0",
+    "E073-derivative": RBM + "check \"t\": d(bound, W[i,j]) == v[i]*h[j]*log(Z)",
+    "E075-stage-right": DBM + 'check "t" in greedy h1: p(h1[j] = 1 | v) == exp(-free_energy(v))',
+    "E075-stage": DBM + "check \"t\" in greedy h1: energy == 0",
     "W060-condition": RBM + "check \"t\": p(h[j] = 1 | v) == sum(b[i] for i if i != j)",
     "many": DBM
     + 'check "one": p(h1[j] = 1 | v) == sigmoid(a1[j] + sum(W11[i,j]*v[k] for i) + sum(W2[j]*h2[k] for k))\n'

@@ -1,5 +1,7 @@
 """The textbook's formulas as checks, and its known misprints as checks marked refuted, section by section."""
 
+from textbook_nets import NETS
+
 GENERAL = """model BM(D = 3, P = 2)                   # Salakhutdinov and Hinton (2009), section 2
 visible v : binary[D] bias b
 hidden  h : binary[P] bias a
@@ -261,4 +263,5 @@ SECTIONS = {
     "labels": LABELS,
     "multimodal": MULTIMODAL,
     "deep": DEEP,
+    **NETS,
 }

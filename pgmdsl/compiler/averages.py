@@ -32,11 +32,15 @@ Case = tuple[float, Point]  # a weight, and a point with all states
 def are_coupled(model: Model) -> bool:
     """Whether two units that have states without end depend on each other, so that averages are not taken."""
     loose = {name for name, layer in model.layers.items() if is_loose(layer) and layer.role != "given"}
-    return any(sum(name in loose for name in edge.layers) > 1 for edge in model.edges)
+    if any(edge.tail in loose for edge in model.directed):
+        return True
+    return any(sum(name in loose for name in edge.layers) > 1 for edge in (*model.edges, *model.directed))
 
 
-def average_trials(fields: Fields, sides: Sequence[Expression]) -> Iterator[Trial]:
+def average_trials(fields: Fields, sides: Sequence[Expression], log_q: Expression | None = None) -> Iterator[Trial]:
     """Random points at which averages can be taken, the model being small enough; none if it cannot be made so.
+
+    `log_q` is given where `data(...)` averages hidden layers by that distribution, not by their conditional.
 
     `sides` are the formulas to be evaluated: how they hold states of Gaussian units decides on the quadrature.
     """
@@ -53,7 +57,7 @@ def average_trials(fields: Fields, sides: Sequence[Expression]) -> Iterator[Tria
             continue
         shapes = array_shapes(model, sizes)
         base = point_of(model, sizes, shapes, Entries(model, sizes, shapes, number, (), float, spread=0.6))
-        points = [replace(base, average=Averages(fields, loose, base, number, n, arithmetic)) for n in rule]
+        points = [replace(base, average=Averages(fields, loose, base, number, n, arithmetic, log_q)) for n in rule]
         yield Trial(points[0], arithmetic, MOST_COST // MOST_STATES * 10, points[1] if len(points) == 2 else None)
 
 
@@ -117,9 +121,20 @@ class Averages:
     """
 
     def __init__(
-        self, fields: Fields, loose: Sequence[Loose], point: Point, number: int, nodes: int, arithmetic: Floats
+        self,
+        fields: Fields,
+        loose: Sequence[Loose],
+        point: Point,
+        number: int,
+        nodes: int,
+        arithmetic: Floats,
+        log_q: Expression | None = None,
     ) -> None:
-        """`point` has the parameters; `number` chooses the data; `nodes` are those of a Gaussian unit's quadrature."""
+        """`point` has the parameters; `number` chooses the data; `nodes` are those of a Gaussian unit's quadrature.
+
+        `log_q` is the logarithm of the distribution of hidden states in the data, where it is not their conditional.
+        """
+        self.log_q = log_q
         self.fields = fields
         self.model = fields.symbols.model
         self.loose = loose
@@ -160,7 +175,8 @@ class Averages:
         seen = [layer for layer in self.model.layers.values() if layer.role != "hidden"]
         cases: list[Case] = []
         for k in range(CASES):
-            cases += [(_share(k) * weight, case) for weight, case in self._cases(self._drawn(seen, k), {})]
+            found = self._cases(self._drawn(seen, k), {}, self.log_q)
+            cases += [(_share(k) * weight, case) for weight, case in found]
         return cases
 
     def _length(self, k: int) -> int:
@@ -181,14 +197,15 @@ class Averages:
                 states |= {(layer.name, at): draw(layer.name, at) for at in self._units(layer)}
         return states
 
-    def _cases(self, fixed: States, lengths: Mapping[str, int]) -> list[Case]:
-        """All states of the layers that are not fixed, with their probabilities given those that are."""
+    def _cases(self, fixed: States, lengths: Mapping[str, int], log_q: Expression | None = None) -> list[Case]:
+        """All states of the layers that are not fixed, with their probabilities given those that are, or by q."""
         known = {name for name, _ in fixed}
         free = [layer for layer in self.model.layers.values() if layer.name not in known]
         loose = [unit for unit in self.loose if unit.layer.name not in known]
         ends = [layer for layer in free if not is_loose(layer)]
         listed = [name for name in self.model.layers if name in known or self.model.layers[name] in ends]
-        energy = compiled(derive_free_energy(self.fields, listed), Floats())
+        minus_log = derive_free_energy(self.fields, listed) if log_q is None else Negate(log_q)
+        energy = compiled(minus_log, Floats())
         sizes, shapes = self.point.sizes, self.point.shapes
         discrete = [list(states_of_layer(x, shapes[x.name], sizes, lengths.get(x.name, 0))) for x in ends]
         found: list[tuple[float, Point]] = []

@@ -6,7 +6,7 @@ form (see `energy`); the rest follows by the lemmas of the unit table.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,6 +16,7 @@ from pgmdsl.compiler.energy import (
     Fields,
     child_fields,
     coupled,
+    declared_fields,
     derive_fields,
     energy_terms,
     log_partition_of,
@@ -298,19 +299,35 @@ def _mean_field(name: str, conditional: Conditional) -> Equation:
     return Equation(call("mean_field", entry(name, conditional.indices)), conditional.mean)
 
 
-def gradient_of(symbols: Symbols, parameter: Parameter) -> Expression:
+def roots(model: Model) -> tuple[str, ...]:
+    """The layers that have neither parents nor undirected edges, in a model with directed ones: each is normalised."""
+    joined = {name for edge in model.edges for name in edge.layers}
+    free = (name for name in model.core if name not in joined and model.layers[name].role != "given")
+    return tuple(free) if model.directed else ()
+
+
+def gradient_of(symbols: Symbols, parameter: Parameter, normalised: bool = True) -> Expression:
     """`data(s) - model(s)`, with s the derivative of minus the energy by one entry of the parameter.
 
     That of a lateral weight is by an entry off the diagonal. Of parameters of a conditional p(child | parents), which
-    is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule.
+    is normalised by itself, there is no model phase: the gradient is that of its log, the delta rule. So it is with
+    the layers at the top of a belief net, unless not `normalised`: then their phases are those of the undirected part.
     """
-    undirected = total(energy_terms(symbols, symbols.model.core))
-    model = _slope_by(symbols, parameter, undirected)
-    if parameter.kind == "unit":
-        whole = _slope_by(symbols, parameter, total(energy_terms(symbols, symbols.model.layers)))
-    else:
-        shares = [model, *(_delta_rule(symbols, parameter, child) for child in symbols.model.children)]
-        whole = total([(1, share) for share in shares if share != ZERO])
+    own = roots(symbols.model) if normalised else ()
+    core = [name for name in symbols.model.core if name not in own]
+
+    def slope(layers: Iterable[str], alone: Iterable[str] = ()) -> Expression:
+        terms = energy_terms(symbols, frozenset(layers))
+        for name in alone:
+            terms += [(-sign, term) for sign, term in marginal_terms(declared_fields(symbols), name)]
+        return _slope_by(symbols, parameter, total(terms))
+
+    whole, model = slope(symbols.model.layers, own), slope(core)
+    errors = [_delta_rule(symbols, parameter, child) for child in (*symbols.model.children, *own)]
+    readable = total([(1, share) for share in (model, *errors) if share != ZERO])
+    reader = symbols.reader()
+    if reader.algebra.is_zero(subtract(reader.read(whole), reader.read(readable))):
+        whole = readable
     data = call("data", whole)
     return data if model == ZERO else Binary("-", data, call("model", model))
 
@@ -347,8 +364,7 @@ def _delta_rule(symbols: Symbols, parameter: Parameter, child: str) -> Expressio
 
 def _in_energy(model: Model, parameter: Parameter) -> bool:
     """Whether a parameter is learned from the likelihood: recognition has parameters of its own, which are not."""
-    own = {edge.weight for edge in model.recognition} | {layer.recognition for layer in model.layers.values()}
-    return not parameter.fixed and parameter.name not in own
+    return not parameter.fixed and parameter.name not in model.recognition_parameters
 
 
 def _gradient_equation(symbols: Symbols, parameter: Parameter) -> Equation:

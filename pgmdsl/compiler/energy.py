@@ -166,6 +166,12 @@ def sent_by(
     return sign, sum_over(body, bound) if bound else body
 
 
+def declared_fields(symbols: Symbols) -> Fields:
+    """The fields of all layers, given ones aside, as the edges define them."""
+    named = symbols.model.layers.items()
+    return Fields(symbols, {n: _contributions(symbols, n) for n, x in named if x.role != "given"})
+
+
 def derive_fields(symbols: Symbols) -> Fields:
     """The fields of all layers, given ones aside, each proved from the energy's normal form.
 
@@ -175,9 +181,7 @@ def derive_fields(symbols: Symbols) -> Fields:
     reader = symbols.reader()
     core = symbols.model.core
     energy = reader.read(total(energy_terms(symbols, core)))
-    fields = Fields(
-        symbols, {n: _contributions(symbols, n) for n, x in symbols.model.layers.items() if x.role != "given"}
-    )
+    fields = declared_fields(symbols)
     for name in (name for name in fields.contributions if name in core):
         _verify_field(fields, reader, energy, symbols.model.layers[name])
     return fields

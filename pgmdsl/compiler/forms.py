@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from pgmdsl.compiler.model import Layer, Model, Size
 from pgmdsl.compiler.units import Counts, Finite, OneHot, Real
@@ -45,16 +46,25 @@ class MeanField:
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
-    """`gradient(W[i,j])`."""
+class Up:
+    """`up(h[j])`: the mean in the deterministic up-pass."""
 
-    parameter: str
+    layer: str
     indices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Gradient:
+    """`gradient(W[i,j])`; `wake(W[i,j])`, in which data(...) is under q; `sleep(R[i,j])`, of recognition parameters."""
+
+    parameter: str
+    indices: tuple[str, ...]
+    phase: Literal["gradient", "wake", "sleep"] = "gradient"
+
+
+@dataclass(frozen=True, slots=True)
 class Formula:
-    """`energy`, `free_energy(v)` and derivatives of them: a formula that stands for itself."""
+    """`energy`, `free_energy(v)`, `bound` and the like, and derivatives: a formula that stands for itself."""
 
     expression: Expression
 
@@ -73,7 +83,7 @@ class Partition:
     """`Z`."""
 
 
-Form = Probability | Mean | MeanField | Gradient | Formula | Joint | Partition
+Form = Probability | Mean | MeanField | Up | Gradient | Formula | Joint | Partition
 
 
 class FormError(Exception):
@@ -85,32 +95,16 @@ class FormError(Exception):
         self.code, self.span, self.message, self.help = code, span, message, help
 
 
-NOT_BUILT = {
-    **dict.fromkeys(
-        ("q", "up", "expect", "entropy", "kl", "wake", "sleep", "bound"), ("E071", "recognition and bounds are")
-    ),
-    "log_joint": ("E073", "the joint of directed layers is"),
-    "categorical": ("E079", "this distribution on a right side is"),
-}
-"""Forms of the language that are not built yet: their code, and what they are called."""
-
-
-def verify_built(name: str, span: Span) -> None:
-    """Raise `FormError` for a form of the language that is not built yet."""
-    if name in NOT_BUILT:
-        code, what = NOT_BUILT[name]
-        raise FormError(code, span, f"{name}: {what} not built yet in checks", "leave this check out")
-
-
 def read_form(model: Model, left: Expression) -> Form:
-    """The form of a check's left side. Raises `FormError` for what is none, or is not built yet."""
+    """The form of a check's left side. Raises `FormError` for what is none.
+
+    That of `q(...)` is read as one of `p(...)` in the model of q.
+    """
     match left:
-        case Name("energy"):
+        case Name("energy" | "log_joint" | "bound"):
             return Formula(left)
-        case Call("free_energy" | "d"):
+        case Call("free_energy" | "d" | "entropy" | "kl" | "expect"):
             return Formula(left)
-        case Name(name) | Call(name) if name in NOT_BUILT:
-            verify_built(name, left.span)
         case Name("Z"):
             return Partition()
         case Call("p", (Compare() | Index() as event,), given=given):
@@ -130,15 +124,17 @@ def read_form(model: Model, left: Expression) -> Form:
                     "name a hidden layer's unit",
                 )
             return MeanField(layer.name, indices)
-        case Call("gradient", (Index() as parameter,), given=None):
-            return _gradient(model, parameter)
+        case Call("up", (Index() as unit,), given=None):
+            return Up(*up_unit(model, unit))
+        case Call("gradient" | "wake" | "sleep" as phase, (Index() as parameter,), given=None):
+            return _gradient(model, parameter, phase)
         case _:
             pass
     raise FormError(
         "E068",
         left.span,
         "the left side of a check is none of the forms that are known",
-        "for example p(h[j] = 1 | v), energy, free_energy(v), mean(h[j] | v), mean_field(h[j]) or gradient(W[i,j])",
+        "for example p(h[j] = 1 | v), energy, free_energy(v), mean_field(h[j]), gradient(W[i,j]), q(h | v) or bound",
     )
 
 
@@ -229,7 +225,16 @@ def _joint(model: Model, call: Call, items: tuple[Expression, ...], given: tuple
     return Joint(tuple(names), given, counts)
 
 
-def _gradient(model: Model, parameter: Index) -> Gradient:
+def up_unit(model: Model, unit: Index) -> tuple[str, tuple[str, ...]]:
+    """The layer and the indices of `up(h[j])`. Raises `FormError` unless the layer is hidden."""
+    layer, indices = _unit(model, unit)
+    if layer.role != "hidden":
+        message = f"{layer.name} is {layer.role}: the up-pass starts there"
+        raise FormError("E068", unit.span, message, "name a hidden layer's unit")
+    return layer.name, indices
+
+
+def _gradient(model: Model, parameter: Index, phase: Literal["gradient", "wake", "sleep"]) -> Gradient:
     known = model.parameters.get(parameter.name)
     if known is None:
         raise FormError(
@@ -239,7 +244,16 @@ def _gradient(model: Model, parameter: Index) -> Gradient:
             suggest(parameter.name, list(model.parameters)),
         )
     _verify_count(parameter, len(known.shape))
-    return Gradient(parameter.name, _names(parameter.indices))
+    own = parameter.name in model.recognition_parameters
+    if own != (phase == "sleep"):
+        what = "is a parameter of recognition" if own else "is no parameter of recognition"
+        message = f"{parameter.name} {what}, which sleep(...) is for, and gradient(...) and wake(...) for all others"
+        help = f"write {'sleep' if own else 'wake'}({parameter.name}[...])" if model.recognises else None
+        raise FormError("E071", parameter.span, message, help)
+    if phase == "wake" and not model.recognises:
+        message = "wake(...) is of models with recognition edges"
+        raise FormError("E071", parameter.span, message, "write gradient(...)")
+    return Gradient(parameter.name, _names(parameter.indices), phase)
 
 
 def _given(model: Model, given: tuple[Expression, ...] | None) -> tuple[str, ...]:
@@ -322,8 +336,8 @@ def _number(node: Expression) -> Fraction | None:
 
 
 def mentions_energy(expression: Expression) -> bool:
-    """Whether `energy` occurs in a formula."""
-    return any(node == Name("energy") for node, _ in walk(expression))
+    """Whether `energy` or `log_joint` occurs in a formula."""
+    return any(node in (Name("energy"), Name("log_joint")) for node, _ in walk(expression))
 
 
 def variable_indices(model: Model, expression: Expression) -> dict[str, Size]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
-from pgmdsl.compiler.derive import derive_free_energy, open_edge
-from pgmdsl.compiler.energy import Fields
+from pgmdsl.compiler.derive import counted_out, derive_free_energy, open_edge
+from pgmdsl.compiler.energy import Fields, declared_fields
 from pgmdsl.compiler.expressions import call, entry, product
 from pgmdsl.compiler.forms import FormError, Joint, Partition
 from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.rewrite import walk
+from pgmdsl.compiler.separate import separated
 from pgmdsl.compiler.symbols import length
 from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.source import Span
@@ -20,17 +22,25 @@ Z = Name("Z")
 
 def verify_sums(model: Model, form: Joint | Partition, right: Expression, span: Span) -> None:
     """Raise `FormError` where a sum over states in a probability of whole layers does not close."""
-    free = [name for name, layer in model.layers.items() if layer.role == "given"]
+    part = part_of(model, form, right)
+    free = _free(part)
     listed = [*form.layers, *form.given] if isinstance(form, Joint) else free
     unlisted = [name for name in free if name not in listed]
     if unlisted:
         message = f"{unlisted[0]} is given, and never summed over"
         raise FormError("E070", span, message, f"list {unlisted[0]} after |")
     for known in _sums(model, form, right):
-        reason = open_edge(model, known) if not list(_summed(model, known, right)) else None
+        reason = open_edge(part, known) if not list(_summed(part, known, right)) else None
         if reason is not None:
             help = "write what does not close as a sum over states, sum(exp(-energy) over h), or Z for all states"
             raise FormError("E070", span, reason, help)
+
+
+def part_of(model: Model, form: Joint | Partition, right: Expression) -> Model:
+    """The model of what the left side depends on: all of it where Z stands below the line."""
+    if isinstance(form, Partition) or _is_over_z(model, form, right):
+        return model
+    return separated(model, form.layers, form.given).model
 
 
 def joint_sides(fields: Fields, form: Joint | Partition, right: Expression) -> tuple[Expression, ...]:
@@ -39,8 +49,10 @@ def joint_sides(fields: Fields, form: Joint | Partition, right: Expression) -> t
     Z stays as it is where the right side holds it.
     """
     model = fields.symbols.model
+    part = declared_fields(replace(fields.symbols, model=part_of(model, form, right)))
     above, *below = (
-        [_sum(fields, known, layers) for layers in _summed(model, known, right)] for known in _sums(model, form, right)
+        [_sum(part, known, layers) for layers in _summed(part.symbols.model, known, right)]
+        for known in _sums(model, form, right)
     )
     if isinstance(form, Partition):
         return tuple(above)
@@ -55,14 +67,39 @@ def free_energies(fields: Fields, known: Collection[str], right: Expression) -> 
     return (call("free_energy", *map(Name, known)), *sums)
 
 
+def all_states(fields: Fields, known: Collection[str], right: Expression) -> Expression:
+    """The sum of exp(-energy) over all states of what is not known: Z as it stands, where the right side holds it.
+
+    What does not close is summed over as the right side does, or over everything.
+    """
+    model = fields.symbols.model
+    if set(known) <= set(_free(model)) and holds_z(right):
+        return Z
+    gone = {*known, *counted_out(model, known)}
+    every = tuple(name for name in model.layers if name not in gone)
+    return _sum(fields, known, next(_summed(model, known, right), every))
+
+
+def holds_z(right: Expression) -> bool:
+    """Whether Z stands in a formula."""
+    return any(node == Z for node in walk(right))
+
+
+def _free(model: Model) -> tuple[str, ...]:
+    return tuple(name for name, layer in model.layers.items() if layer.role == "given")
+
+
+def _is_over_z(model: Model, form: Joint, right: Expression) -> bool:
+    return set(form.given) <= set(_free(model)) and holds_z(right)
+
+
 def _sums(model: Model, form: Joint | Partition, right: Expression) -> Iterator[tuple[str, ...]]:
     """What is known in the sum above the line, then in that below it unless that is Z as it stands."""
-    free = tuple(name for name, layer in model.layers.items() if layer.role == "given")
     if isinstance(form, Partition):
-        yield free
+        yield _free(model)
         return
     yield (*form.layers, *form.given)
-    if not (set(form.given) <= set(free) and any(node == Z for node in walk(right))):
+    if not _is_over_z(model, form, right):
         yield form.given
 
 

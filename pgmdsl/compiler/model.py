@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 from pgmdsl.compiler.units import Unit
 from pgmdsl.grammar.source import Source, Span
@@ -116,12 +116,32 @@ class Layer:
 EdgeKind = Literal["undirected", "directed", "recognition"]
 
 
-def joined(layers: Sequence[str], kind: EdgeKind, signs: tuple[str, str, str, str] = ("--", "*", "->", "~>")) -> str:
-    """An edge's layers, in the order of its weight's axes, as a file joins them; `signs` to write it in another way."""
+def joined(edge: Joining, signs: tuple[str, str, str, str] = ("--", "*", "->", "~>")) -> str:
+    """An edge's layers as a file joins them; `signs` to write it in another way."""
     pair, many, directed, recognition = signs
-    if kind == "directed":
-        return f" {directed} ".join(reversed(layers))
-    return f" {recognition if kind == 'recognition' else pair if len(layers) == 2 else many} ".join(layers)
+    if edge.head:
+        return f"{edge.tail} {directed if edge.kind == 'directed' else recognition} {edge.head}"
+    return f" {pair if len(edge.layers) == 2 else many} ".join(edge.layers)
+
+
+class Joining(Protocol):
+    """What can be said of an edge."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Its layers, in the order of its weight's axes."""
+
+    @property
+    def kind(self) -> EdgeKind:
+        """Its kind."""
+
+    @property
+    def head(self) -> str:
+        """Where it goes, if it has a direction."""
+
+    @property
+    def tail(self) -> str:
+        """Where it comes from then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +303,17 @@ class Model:
             for name, layer in self.layers.items()
             if name not in children and (layer.role != "given" or name in joined or not children)
         )
+
+    @property
+    def recognises(self) -> bool:
+        """Whether recognition edges say what q is (also where a check assumes that their weights are 0)."""
+        return any(layer.recognition is not None for layer in self.layers.values())
+
+    @property
+    def recognition_parameters(self) -> frozenset[str]:
+        """The weights and biases of q, which are none of the joint distribution's."""
+        biases = {layer.recognition for layer in self.layers.values() if layer.recognition is not None}
+        return frozenset({edge.weight for edge in self.recognition} | biases)
 
     def neighbours(self, layer: str) -> tuple[str, ...]:
         """The other layers that share an undirected edge with this one, in file order, each once."""

@@ -20,9 +20,9 @@ from math import prod
 from typing import assert_never
 
 from pgmdsl.compiler.normal_atoms import common, log_atom, mentions, primes
-from pgmdsl.compiler.normal_content import Contents
+from pgmdsl.compiler.normal_expect import Expectations
 from pgmdsl.compiler.normal_labels import closed
-from pgmdsl.compiler.normal_laws import basis, over_states, states_of
+from pgmdsl.compiler.normal_laws import basis, is_expectation, over_states, states_of
 from pgmdsl.compiler.normal_product import (
     INDICATORS,
     ONE,
@@ -42,7 +42,7 @@ MOST_PARTS = 32
 BITS = (ZERO, UNIT)
 
 
-class Algebra(Contents):
+class Algebra(Expectations):
     """Arithmetic on normal forms, by the laws of their names."""
 
     # --- powers, exponentials, logarithms ---
@@ -200,7 +200,7 @@ class Algebra(Contents):
     def average(self, kind: str, poly: Poly) -> Poly:
         """The average `data(...)` or `model(...)` over states, linear: what holds no state is taken out of it."""
         terms = []
-        for monomial, coefficient in poly.items():
+        for monomial, coefficient in self.divided(poly).items():
             bound, factors = self.opened(monomial)
             inside = tuple((a, p) for a, p in factors if mentions(a, self.laws.states))
             powers: Powers = {a: p for a, p in factors if not mentions(a, self.laws.states)}
@@ -287,6 +287,8 @@ class Algebra(Contents):
                         return self.power(self.indicator(name, inner), power)
                     case _ if states_of(name):
                         return self.power(self.summed(states_of(name), inner), power)
+                    case _ if is_expectation(name):
+                        return self.power(self.expected(inner), power)
                     case _:
                         return self.power(self.function(name, inner), power)
             case _:
@@ -319,6 +321,8 @@ class Algebra(Contents):
                 return self.multiply(inner, density, self.power(scale(self.ref("pi"), 2), Fraction(-1, 2)))
             case Function(function, argument) if states_of(function):
                 return self.summed(states_of(function), self.derivative(dict(argument), name, indices))
+            case Function(function, argument) if is_expectation(function):
+                return self.derivative_under(dict(argument), self.derivative(dict(argument), name, indices), name)
             case _:
                 raise NoProofError("no rule for this derivative")
 

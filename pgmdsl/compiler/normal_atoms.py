@@ -8,13 +8,13 @@ from math import gcd, lcm
 from typing import assert_never
 
 from pgmdsl.compiler.normal_labels import closed
-from pgmdsl.compiler.normal_laws import states_of
+from pgmdsl.compiler.normal_laws import bound_by, is_expectation
 from pgmdsl.compiler.normal_product import UNIT, ZERO
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Frozen, Function, Poly, Ref
 
 
 def mentions(atom: Atom, names: Collection[str]) -> bool:
-    """Whether the atom holds an entry of one of these names (that it does not sum over itself)."""
+    """Whether the atom holds an entry of one of these names (that it does not sum or average over itself)."""
     match atom:
         case Ref(name):
             return name in names
@@ -23,7 +23,9 @@ def mentions(atom: Atom, names: Collection[str]) -> bool:
         case Exp(exponent):
             return any(mentions(a, names) for a, _ in exponent.factors)
         case Function(function, argument):
-            bound = states_of(function)
+            bound = bound_by(function)
+            if is_expectation(function):  # q may depend on any other name, whether its argument does or not
+                return any(name not in bound for name in names)
             left = [name for name in names if name not in bound] if bound else names
             return any(mentions(a, left) for monomial, _ in argument for a, _ in monomial.factors)
         case _:

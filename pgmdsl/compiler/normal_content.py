@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from fractions import Fraction
 
+from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal_atoms import common, denominators, mentions
-from pgmdsl.compiler.normal_labels import closed
+from pgmdsl.compiler.normal_labels import closed, renamed_factors
 from pgmdsl.compiler.normal_laws import Laws, states_of
-from pgmdsl.compiler.normal_product import MOST_WORK, UNIT, ZERO, Powers, Products, add, number, scale, size_poly
+from pgmdsl.compiler.normal_product import (
+    MOST_WORK,
+    UNIT,
+    ZERO,
+    Powers,
+    Products,
+    add,
+    number,
+    scale,
+    size_poly,
+    subtract,
+)
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, NoProofError, Poly, Ref, freeze
 
 
@@ -22,7 +35,8 @@ class Contents(Products, ABC):
 
     def is_zero(self, poly: Poly) -> bool:
         """Whether the formula is shown to be 0 wherever it has a value."""
-        return not poly or not self._cleared(poly)[0]
+        cleared = self._cleared(poly)[0]
+        return not cleared or not self.divided(cleared)
 
     def is_positive(self, poly: Poly) -> bool:
         """Whether no term is negative and one is positive, for all parameters and states."""
@@ -82,6 +96,57 @@ class Contents(Products, ABC):
                 return True
             case _:
                 return False
+
+    def divided(self, poly: Poly) -> Poly:
+        """The formula with what can be divided by its denominator divided: e/(1 + e) is 1 - 1/(1 + e).
+
+        So that it has one form as a sum of terms, of which functions that are linear take each by itself.
+        """
+        terms: list[Poly] = []
+        for monomial, coefficient in poly.items():
+            quotient = self._divided(monomial, coefficient)
+            terms.append({monomial: coefficient} if quotient is None else quotient)
+        return add(*terms)
+
+    def _divided(self, monomial: Monomial, coefficient: Fraction) -> Poly | None:
+        """A term with its numerator divided by the greatest term of a denominator; None where it cannot be."""
+        bound, factors = self.opened(monomial)
+        powers = dict(factors)
+        for atom, power in factors:
+            if not isinstance(atom, Function) or atom.name != "inverse" or power < 1:
+                continue
+            whole = self._summed_up(atom, coefficient, bound, powers)
+            if whole is not None:
+                return self.divided(whole)
+            lead, share = max(atom.argument, key=lambda term: (len(term[0].factors), term[0].key))
+            if lead.bound or not lead.factors or any(powers.get(a, ZERO) < p for a, p in lead.factors):
+                continue
+            left = dict(powers)
+            for a, p in (*lead.factors, (atom, UNIT)):
+                left[a] -= p
+            others = {m: c for m, c in atom.argument if m != lead}
+            inner = subtract(number(1), self.multiply(others, self.product(UNIT, {}, {atom: UNIT})))
+            result = self.multiply(self.product(coefficient / share, {}, {a: p for a, p in left.items() if p}), inner)
+            for index, size in bound.items():
+                result = self.bind(result, index, size)
+            return self.divided(result)
+        return None
+
+    def _summed_up(
+        self, atom: Function, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers
+    ) -> Poly | None:
+        """A term in which the shares of a sum are summed up, which is 1: sum over k of e_k/(sum over q of e_q)."""
+        if len(atom.argument) != 1 or len(atom.argument[0][0].bound) != 1:
+            return None
+        ((total, share),) = atom.argument
+        ((index, size),) = total.bound
+        for own in (name for name, length in bound.items() if length == size):
+            part = dict(renamed_factors(total.factors, {index: own}))
+            if {a: p for a, p in powers.items() if own in a.free} == part:
+                left = {a: p for a, p in powers.items() if a not in part} | {atom: powers[atom] - 1}
+                others = {name: length for name, length in bound.items() if name != own}
+                return self.product(coefficient / share, others, {a: p for a, p in left.items() if p})
+        return None
 
     def _cleared(self, poly: Poly) -> tuple[Poly, Powers]:
         """A polynomial without denominators outside of sums, and the powers of the denominators taken out."""

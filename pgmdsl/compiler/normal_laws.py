@@ -94,3 +94,18 @@ def states_of(function: str) -> tuple[str, ...]:
     """The layers whose states this function of normal forms sums over; empty for others."""
     first, *layers = function.split(" ")
     return tuple(layers) if first == "over" else ()
+
+
+def expected_over(layers: Collection[str]) -> str:
+    """The name, in normal forms, of the expectation under q, a distribution of these layers."""
+    return f"expect {' '.join(sorted(layers))}"
+
+
+def is_expectation(function: str) -> bool:
+    """Whether this function of normal forms is the expectation under q."""
+    return function.startswith("expect ")
+
+
+def bound_by(function: str) -> tuple[str, ...]:
+    """The layers whose states have no meaning outside of this function of normal forms."""
+    return tuple(function.split(" ")[1:]) if is_expectation(function) else states_of(function)

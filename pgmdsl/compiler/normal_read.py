@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from pgmdsl.compiler.model import Size
 from pgmdsl.compiler.normal import Algebra
+from pgmdsl.compiler.normal_expect import LayerMean
 from pgmdsl.compiler.normal_laws import length_of
 from pgmdsl.compiler.normal_product import INDICATORS, add, number, scale, subtract
 from pgmdsl.compiler.normal_terms import NoProofError, Poly
@@ -66,6 +67,8 @@ class Reader:
                 yes, no = self.read(value, bound), self.read(otherwise, bound)
                 chosen = self._condition(condition, bound)  # read last: by now the ranges are known
                 return add(no, self.algebra.multiply(chosen, subtract(yes, no)))
+            case Call("expect", (body,), under=str()):
+                return self.algebra.expected(self.read(body, bound))
             case Call("sum", (body,), over=layers) if layers:
                 return self.algebra.summed(layers, self.read(body, bound))
             case Call(function, arguments, generator=None):
@@ -74,6 +77,14 @@ class Reader:
                 return self._generated(function, body, generator, bound)
             case _:
                 raise NoProofError("a form without a normal form")
+
+    def assume_posterior(self, means: Iterable[tuple[str, tuple[str, ...], Expression]]) -> None:
+        """Say what `expect` is: the layers that q draws, the last one first, each with letters and its unit's mean."""
+        found: list[LayerMean] = []
+        for name, letters, mean in means:
+            fresh = {letter: self.algebra.fresh() for letter in letters}
+            found.append(LayerMean(name, tuple(fresh.values()), self.read(mean, fresh)))
+        self.algebra.posterior = found
 
     def _indices(self, name: str, indices: tuple[Expression, ...], bound: Mapping[str, str]) -> tuple[str, ...]:
         names = []

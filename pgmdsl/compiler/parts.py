@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from pgmdsl.compiler.artifact import PartsOf
+from pgmdsl.compiler.artifact import GreedyStage, PartsOf
 from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.units import Counts
 
@@ -66,7 +66,7 @@ def stack_of(model: Model) -> Model:
     layers = {}
     for name, layer in model.layers.items():
         near = [o for e in edges if name in e.layers for o in e.layers if o != name]
-        layers[name] = layer if _is_document(layer) else replace(layer, counted=_documents(model, near))
+        layers[name] = layer if is_document(layer) else replace(layer, counted=_documents(model, near))
     return _part(model, f"{model.name}_stack", layers, edges)
 
 
@@ -76,6 +76,28 @@ def upward_of(model: Model) -> Model:
     layers = {name: model.layers[name] for part in parts for name in part.layers}
     targets = {name: part.layers[name] for name, part in zip(recognised(model), parts, strict=True)}
     return _part(model, f"{model.name}_upward", {**layers, **targets}, tuple(e for part in parts for e in part.edges))
+
+
+def restricted(model: Model, stage: GreedyStage) -> Model:
+    """The restricted machine that a stage of greedy pretraining trains, its lower layers in the place of data.
+
+    Where the inputs of all its layers count twice, every edge stands twice; where those of some do, it is not a machine
+    of one energy, and its fields have to be scaled.
+    """
+    names = {stage.upper, *stage.lower}
+    whole = stack_of(model)
+    edges = tuple(edge for edge in whole.edges if names >= set(edge.layers))
+    layers = {
+        n: replace(
+            layer,
+            role="visible" if layer.role == "hidden" and n != stage.upper else layer.role,
+            counted=tuple(o for o in layer.counted if o in names),
+            recognition=None,
+        )
+        for n, layer in whole.layers.items()
+        if n in names
+    }
+    return _part(model, f"{model.name}_{stage.upper}", layers, edges)
 
 
 def recognised(model: Model) -> tuple[str, ...]:
@@ -101,10 +123,11 @@ def _undirected(edge: Edge) -> Edge:
 
 def _documents(model: Model, names: Collection[str]) -> tuple[str, ...]:
     """The count layers among these, in file order."""
-    return tuple(n for n in model.layers if n in names and _is_document(model.layers[n]))
+    return tuple(n for n in model.layers if n in names and is_document(model.layers[n]))
 
 
-def _is_document(layer: Layer) -> bool:
+def is_document(layer: Layer) -> bool:
+    """Whether the layer holds counts."""
     return isinstance(layer.unit.support, Counts)
 
 

@@ -47,7 +47,7 @@ def model_dot(model: Model) -> str:
         lower, upper = sorted(edge.layers, key=lambda n: levels[n])
         style = [f"label = {_quoted(' ' + edge.weight)}"]
         if model.directed:
-            target = edge.layers[0 if edge.kind == "directed" else 1]
+            target = edge.head
             style.append(f"dir = {'none' if edge.kind == 'undirected' else 'forward' if upper == target else 'back'}")
         style += ["style = dashed"] if edge.kind == "recognition" else []
         lines.append(f"  {_quoted(lower)} {line} {_quoted(upper)} [{', '.join(style)}]")

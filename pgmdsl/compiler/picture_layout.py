@@ -289,7 +289,7 @@ def _ends(edge: Edge, boxes: dict[str, Box]) -> tuple[str, ...]:
     """The layers of an edge in the order of its curve: with its direction, or upwards."""
     if edge.kind == "undirected":
         return tuple(sorted(edge.layers, key=lambda n: (-boxes[n].y, boxes[n].x)))
-    return edge.layers[::-1] if edge.kind == "directed" else edge.layers
+    return (edge.tail, edge.head) if edge.head else edge.layers
 
 
 def _curve(

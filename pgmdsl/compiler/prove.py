@@ -11,6 +11,7 @@ from pgmdsl.compiler.averages import are_coupled, average_trials, sampled_averag
 from pgmdsl.compiler.derivation import Derivation
 from pgmdsl.compiler.differ import differing_terms
 from pgmdsl.compiler.energy import Fields, derive_fields
+from pgmdsl.compiler.expand import Expander, enumerated
 from pgmdsl.compiler.forms import (
     Form,
     Formula,
@@ -20,6 +21,7 @@ from pgmdsl.compiler.forms import (
     MeanField,
     Partition,
     Probability,
+    Up,
     variable_indices,
 )
 from pgmdsl.compiler.left import Sides, sides_of
@@ -27,6 +29,7 @@ from pgmdsl.compiler.model import Model, Size
 from pgmdsl.compiler.normal_product import number, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError
+from pgmdsl.compiler.posterior import Posterior, scaled
 from pgmdsl.compiler.refute import Comparison, Counterexample, Hindrance, Trial, compare, state_trials
 from pgmdsl.compiler.rewrite import walk
 from pgmdsl.compiler.scope import examine_check
@@ -92,16 +95,17 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
     if examined.clash is not None:
         return _verdict(check, "refuted", f"by shape: {examined.clash}")
     if examined.model is not model:
-        fields = derive_fields(Symbols.of(examined.model))
-    form = examined.form
+        fields = scaled(derive_fields(Symbols.of(examined.model)), examined.scale)
+    form, q = examined.form, examined.posterior
+    expander = Expander(fields, examined.check.right, q, examined.means)
     comparisons: list[Comparison] = []
-    for sides in sides_of(fields, form, examined.check.right):
-        proved = next((left for left in sides.lefts if is_proved(fields, form, left, sides.right)), None)
-        if proved is not None and stands(fields, form, proved, sides.right):
+    for sides in sides_of(expander, form, examined.check.right, examined.of_q):
+        proved = next((left for left in sides.lefts if is_proved(fields, form, left, sides.right, q)), None)
+        if proved is not None and stands(fields, form, enumerated(proved, q), enumerated(sides.right, q)):
             continue
-        comparison = _compared(fields, form, sides.lefts[0], sides.right)
+        comparison = _compared(fields, form, enumerated(sides.lefts[0], q), enumerated(sides.right, q), q)
         if comparison.counterexample is not None:
-            return _refuted(fields, form, examined.check, sides, comparison)
+            return _refuted(fields, form, examined.check, sides, comparison, q)
         comparisons.append(comparison)
     if not comparisons:
         return _verdict(check, "proved", "for all sizes")
@@ -111,9 +115,11 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
     return _verdict(check, "agrees", f"at {least.points} random points; no proof found", points=least.points)
 
 
-def is_proved(fields: Fields, form: Form, left: Expression, right: Expression) -> bool:
+def is_proved(
+    fields: Fields, form: Form, left: Expression, right: Expression, posterior: Posterior | None = None
+) -> bool:
     """Whether both sides have one normal form, wherever the indices name what there is."""
-    reader = _reader(fields, form)
+    reader = _reader(fields, form, posterior)
     algebra = reader.algebra
     try:
         difference = subtract(reader.read(left), reader.read(right))
@@ -145,7 +151,7 @@ def stands(fields: Fields, form: Form, left: Expression, right: Expression) -> b
 def free_indices(model: Model, form: Form) -> dict[str, Size]:
     """The indices on the left, with their ranges."""
     match form:
-        case Probability(name, indices) | Mean(name, indices) | MeanField(name, indices):
+        case Probability(name, indices) | Mean(name, indices) | MeanField(name, indices) | Up(name, indices):
             return dict(zip(indices, model.layers[name].dims[-len(indices) :], strict=True))
         case Gradient(name, indices):
             return dict(zip(indices, model.parameters[name].shape, strict=True))
@@ -182,30 +188,42 @@ def _means(model: Model, form: Form) -> tuple[str, ...]:
     return tuple(layer.name for layer in model.layers.values() if layer.role == "hidden")
 
 
-def _reader(fields: Fields, form: Form) -> Reader:
+def _reader(fields: Fields, form: Form, posterior: Posterior | None) -> Reader:
     model = fields.symbols.model
     reader = fields.symbols.reader(_means(model, form), fixed_numbers(model))
+    if posterior is not None:
+        reader.assume_posterior(posterior.means())
     reader.ranges.update(free_indices(model, form))
     return reader
 
 
-def _compared(fields: Fields, form: Form, left: Expression, right: Expression) -> Comparison:
+def _compared(
+    fields: Fields, form: Form, left: Expression, right: Expression, posterior: Posterior | None
+) -> Comparison:
     model = fields.symbols.model
     trials: Iterator[Trial]
     if isinstance(form, Gradient) and are_coupled(model):
         return Comparison(0, None, "coupled")
     if isinstance(form, Gradient):
-        trials = average_trials(fields, (left, right))
+        q = posterior if form.phase == "wake" else None
+        trials = average_trials(fields, (left, right), None if q is None else q.log)
     else:
         trials = state_trials(model, _means(model, form), (left, right))
     return compare(trials, free_indices(model, form), left, right, apart=apart(model, form))
 
 
-def _refuted(fields: Fields, form: Form, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:
+def _refuted(
+    fields: Fields,
+    form: Form,
+    check: CheckDeclaration,
+    sides: Sides,
+    comparison: Comparison,
+    posterior: Posterior | None,
+) -> Verdict:
     at = comparison.counterexample
     assert at is not None, "a refutation has a point"
     writer = fields.symbols.lettered((check.left, check.right)).writer()
-    differences = differing_terms(_reader(fields, form), writer, sides.lefts[0], sides.right)
+    differences = differing_terms(_reader(fields, form, posterior), writer, sides.lefts[0], sides.right)
     shown = [f"{name} = {value}" for name, value in (*at.sizes.items(), *at.indices.items())]
     place = f" at {', '.join(shown)}" if shown else ""
     detail = f"{sides.part}{comparison.told}{place}"

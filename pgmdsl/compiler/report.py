@@ -137,7 +137,7 @@ def _table(model: Model) -> Iterator[str]:
     for edge in model.all_edges:
         shape = ", ".join(str(n) for n in model.parameters[edge.weight].shape)
         kind = "recognition" if edge.kind == "recognition" else "weight"
-        rows.append((joined(edge.layers, edge.kind, _SIGNS), kind, f"{edge.weight}[{shape}]", ""))
+        rows.append((joined(edge, _SIGNS), kind, f"{edge.weight}[{shape}]", ""))
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     for row in rows:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

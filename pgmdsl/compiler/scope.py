@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from pgmdsl.compiler.derive import open_edge
 from pgmdsl.compiler.forms import (
     Form,
     FormError,
@@ -14,6 +16,7 @@ from pgmdsl.compiler.forms import (
     MeanField,
     Partition,
     Probability,
+    Up,
     choices,
     mentions_energy,
     read_form,
@@ -21,27 +24,40 @@ from pgmdsl.compiler.forms import (
 )
 from pgmdsl.compiler.joint import verify_sums
 from pgmdsl.compiler.model import Layer, Model
+from pgmdsl.compiler.posterior import Posterior, posterior_of, up_pass, with_means
 from pgmdsl.compiler.scope_walk import Clash, Scope
+from pgmdsl.compiler.separate import separated
+from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.compiler.units import Finite, Naturals, OneHot, Real
-from pgmdsl.compiler.where import assumed
+from pgmdsl.compiler.where import assumed, in_stage
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.source import Span
-from pgmdsl.grammar.syntax import Call, CheckDeclaration, Expression, Index, Name
+from pgmdsl.grammar.syntax import Call, CheckDeclaration, Compare, Expression, Generator, Index, Name
 from pgmdsl.grammar.walk import walk
+
+CATEGORICAL = (
+    "categorical(e for q), where e is the probability of state q, is that of a site of softmax states or a word"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
     """A check without mistakes: the model it speaks of, its left side, and the first index over two sizes if any.
 
-    Model and check are those of its assumptions (`where`), if it has some.
+    Model and check are those of its assumptions (`where`), if it has some. `posterior` is q where the check speaks of
+    it, `of_q` whether the left side is a probability of q, `means` whether names of hidden layers are means under q.
+    `scale` says how often the inputs of layers count, in a stage of greedy pretraining.
     """
 
     model: Model
     check: CheckDeclaration
     form: Form
     clash: Clash | None
+    posterior: Posterior | None = None
+    of_q: bool = False
+    means: bool = False
+    scale: Mapping[str, float] = field(default_factory=dict)
 
 
 def validate_checks(model: Model, diagnostics: Diagnostics) -> None:
@@ -57,44 +73,99 @@ def validate_checks(model: Model, diagnostics: Diagnostics) -> None:
 def examine_check(model: Model, check: CheckDeclaration, diagnostics: Diagnostics) -> Examined | None:
     """The check's form, or None after reporting what is wrong with it."""
     before = len(diagnostics.errors)
-    form: Form | None = None
     scope = Scope(model, diagnostics)
-    with scope.reported():
-        if check.greedy is not None:
-            raise FormError("E075", check.greedy.span, "checks in greedy are not built yet", "leave this check out")
-        model, check = assumed(model, check)
-        scope.model = model
-        form = read_form(model, check.left)
-        verify_closed(model, form, check.left.span)
-    if form is not None:
-        _examine_sides(scope, form, check)
-    if isinstance(form, Joint | Partition) and len(diagnostics.errors) == before:
-        with scope.reported():
-            verify_sums(model, form, check.right, check.left.span)
-    if form is None or len(diagnostics.errors) > before:
+    try:
+        found = _read(model, check)
+    except FormError as mistake:
+        diagnostics.add(mistake.code, mistake.span, mistake.message, mistake.help)
         return None
-    return Examined(model, check, form, scope.clash)
+    scope.model = found.model
+    own = found.posterior.model if found.of_q and found.posterior is not None else found.model
+    with scope.reported():
+        verify_closed(own, found.form, found.check.left.span)
+        verify_stage(found)
+    _examine_sides(scope, found)
+    if isinstance(found.form, Joint | Partition) and len(diagnostics.errors) == before:
+        with scope.reported():
+            verify_sums(own, found.form, found.check.right, found.check.left.span)
+    return None if len(diagnostics.errors) > before else replace(found, clash=scope.clash)
+
+
+def _read(model: Model, check: CheckDeclaration) -> Examined:
+    """The check with the model it speaks of, and its form. Raises `FormError`."""
+    model, check, scale = in_stage(*assumed(model, check))
+    left = check.left
+    of_q = isinstance(left, Call) and left.function == "q"
+    phase = left.function if isinstance(left, Call) else ""
+    posterior: Posterior | None = None
+    own = model
+    if of_q or phase in ("wake", "sleep") or speaks_of_q(left):
+        model = with_means(model)
+        posterior = posterior_of(Symbols.of(model), left.span)
+        own = posterior.model if of_q else model
+    form = read_form(own, replace(left, function="p") if of_q and isinstance(left, Call) else left)
+    by_means = posterior is not None and posterior.by_means
+    states = of_q and isinstance(left, Call) and not isinstance(left.arguments[0], Compare)
+    return Examined(model, check, form, None, posterior, of_q, by_means and not states, scale)
+
+
+def speaks_of_q(left: Expression) -> bool:
+    """Whether a formula on the left is one of q."""
+    named = (
+        node.function if isinstance(node, Call) else node.name
+        for node, _ in walk(left)
+        if isinstance(node, Call | Name)
+    )
+    return any(name in ("bound", "entropy", "kl", "expect") for name in named)
+
+
+def verify_stage(found: Examined) -> None:
+    """Raise `FormError` for what a stage of greedy pretraining with a doubled input has not."""
+    doubled = [name for name, times in found.scale.items() if times != 1]
+    energies = (Name("energy"), Name("log_joint"), "free_energy")
+    told = (node for node, _ in walk(found.check.right))
+    named = [node for node in told if (node.function if isinstance(node, Call) else node) in energies]
+    if doubled and (named or not isinstance(found.form, Probability | Mean | MeanField)):
+        span = named[0].span if named else found.check.left.span
+        message = f"the input of {doubled[0]} counts twice in this stage, which has no energy of its layers alone"
+        raise FormError("E075", span, message, "say it of a conditional, p(...), mean(...) or mean_field(...)")
 
 
 def verify_closed(model: Model, form: Form, span: Span) -> None:
     """Raise `FormError` where a condition leaves out layers whose states cannot be summed out in closed form."""
-    if not isinstance(form, Probability | Mean) or "rest" in form.given:
+    if not isinstance(form, Probability | Mean):
         return
-    layer = model.layers[form.layer]
-    lateral = {name: edge.weight for edge in model.edges if edge.lateral for name in edge.layers}
-    if layer.name in lateral:
-        message = f"the units of {layer.name} depend on each other ({lateral[layer.name]})"
+    layer, rest = model.layers[form.layer], "rest" in form.given
+    part = separated(model, {layer.name}, model.layers.keys() - {layer.name} if rest else form.given)
+    children = [edge for edge in part.model.directed if edge.tail == layer.name]
+    alone = rest or is_one_site(layer)
+    if children and alone and not isinstance(layer.unit.support, Finite | OneHot):
+        message = (
+            f"the conditional of a {layer.unit.name} unit given its children ({children[0].head}) has no closed form"
+        )
+        raise FormError("E069", span, message, "leave this check out")
+    lateral = [edge.weight for edge in model.edges if edge.lateral and layer.name in edge.layers]
+    lateral += [edge.weight for edge in children]
+    if lateral and not alone:
+        message = f"the units of {layer.name} depend on each other ({lateral[0]})"
         raise FormError("E069", span, message, "write rest after the bar, for the other units")
-    missing = [name for name in model.neighbours(layer.name) if name not in form.given]
-    if not missing:
+    missing = [name for name in part.free if name != layer.name]
+    if rest or not missing:
         return
-    known = {layer.name, *form.given}
-    outer = [n for name in missing for n in model.neighbours(name) if n not in known]
-    closes = not outer and not any(name in lateral or model.layers[name].role == "given" for name in missing)
-    if is_one_site(layer) and closes and isinstance(form, Probability):
+    if (
+        is_one_site(layer)
+        and isinstance(form, Probability)
+        and open_edge(part.model, {layer.name, *form.given}) is None
+    ):
         return
-    names = " and ".join(missing)
-    plural = "are" if len(missing) > 1 else "is"
+    near = {
+        *model.neighbours(layer.name),
+        *model.parents(layer.name),
+        *(e.head for e in model.directed if e.tail == layer.name),
+    }
+    shown = [name for name in missing if name in near] or missing
+    names = " and ".join(shown)
+    plural = "are" if len(shown) > 1 else "is"
     raise FormError(
         "E069",
         span,
@@ -108,22 +179,30 @@ def is_one_site(layer: Layer) -> bool:
     return isinstance(layer.unit.support, OneHot) and len(layer.dims) == 1
 
 
-def _examine_sides(scope: Scope, form: Form, check: CheckDeclaration) -> None:
+def _examine_sides(scope: Scope, found: Examined) -> None:
     """Look through both sides."""
-    model, place = scope.model, check.left.span
+    model, place, right = scope.model, found.check.left.span, found.check.right
     layers = model.layers
-    match form:
+    data = frozenset(name for name, layer in layers.items() if layer.role != "hidden")
+    if found.posterior is not None:
+        scope.q = "means" if found.posterior.by_means else "layers"
+    match found.form:
         case Probability(name, indices, _, given) | Mean(name, indices, given):
             axes = layers[name].dims
             scope.add_free(indices, axes[-len(indices) :], place)
-            scope.known = frozenset(layers) if "rest" in given else frozenset(given)
-            if isinstance(form, Probability):
-                _examine_probability(scope, form, check.right)
+            scope.known = frozenset(layers) if "rest" in given or found.means else frozenset(given)
+            if isinstance(found.form, Probability):
+                _examine_probability(scope, found.form, right)
                 return
         case MeanField(name, indices):
             scope.add_free(indices, layers[name].dims, place)
             scope.known = frozenset(layers)
             scope.summing = False
+        case Up(name, indices):
+            scope.add_free(indices, layers[name].dims, place)
+            scope.known, scope.q = data, "up"
+            with scope.reported():
+                up_pass(Symbols.of(model), Index(name, tuple(map(Name, indices)), span=place))
         case Gradient(name, indices):
             scope.add_free(indices, model.parameters[name].shape, place)
             scope.averaged = False
@@ -135,10 +214,24 @@ def _examine_sides(scope: Scope, form: Form, check: CheckDeclaration) -> None:
         case Formula(expression):
             variables = variable_indices(model, expression)
             scope.add_free(tuple(variables), tuple(variables.values()), place)
-            scope.known = frozenset(layers)
+            scope.partition = _holds_z(expression) and not any(map(_is_derivative, (*walk(expression), *walk(right))))
+            q = speaks_of_q(expression)
+            scope.known = (frozenset(layers) if found.means else data) if q else frozenset(layers)
             scope.visit(expression)
-            scope.known = _known_in(model, expression)
-    scope.visit(check.right)
+            scope.known = scope.known if q else _known_in(model, expression)
+    scope.visit(right)
+
+
+def _holds_z(expression: Expression) -> bool:
+    """Whether a formula on the left has the logarithm of Z in it."""
+    words = (node.function if isinstance(node, Call) else node for node, _ in walk(expression))
+    return any(word in (Name("log_joint"), Name("bound"), "kl", "expect") for word in words)
+
+
+def _is_derivative(found: tuple[Expression, int]) -> bool:
+    """Whether this is a derivative, in which Z as it stands would count as a constant."""
+    node, _ = found
+    return isinstance(node, Call) and node.function == "d"
 
 
 def _known_in(model: Model, expression: Expression) -> frozenset[str]:
@@ -163,6 +256,21 @@ def _examine_probability(scope: Scope, form: Probability, right: Expression) -> 
         case Call("poisson", (rate,), given=None, generator=None) if isinstance(support, Naturals):
             scope.own = None
             scope.visit(rate)
+        case Call("categorical", (_,), given=None, generator=Generator((_,), None, None)) if layer.unit.states_axis:
+            with scope.reported():
+                scope.visit_binder(replace(right, function="sum"))
+        case Call("categorical"):
+            with scope.reported():
+                if layer.unit.states_axis:
+                    raise FormError(
+                        "E068", right.span, "categorical(...) has one probability for each state", CATEGORICAL
+                    )
+                raise FormError(
+                    "E068",
+                    right.span,
+                    f"categorical(...) is not the distribution of a {layer.unit.name} unit",
+                    CATEGORICAL,
+                )
         case Call("normal" | "poisson" as function):
             with scope.reported():
                 what = "real" if function == "normal" else "0, 1, 2, ..."

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Literal, assert_never
 
 from pgmdsl.compiler.derive import open_edge
-from pgmdsl.compiler.forms import NOT_BUILT, FormError, count_layer, verify_built, with_indices, wrong_count
+from pgmdsl.compiler.forms import FormError, count_layer, with_indices, wrong_count
 from pgmdsl.compiler.model import Model, Size
+from pgmdsl.compiler.scope_q import Q_FUNCTIONS, QForms
 from pgmdsl.grammar.diagnostics import Diagnostics, suggest
 from pgmdsl.grammar.source import Span
 from pgmdsl.grammar.syntax import (
@@ -31,6 +32,7 @@ from pgmdsl.grammar.walk import walk
 
 SCALAR_FUNCTIONS = ("sigmoid", "softplus", "exp", "log", "tanh", "sqrt", "abs", "factorial", "log_normal_cdf")
 BINDERS = ("sum", "prod", "softmax")
+OTHER_FUNCTIONS = ("data", "model", "d", "free_energy", "length", "normal", "poisson", "categorical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,13 @@ class Clash:
 
 
 @dataclass
-class Scope:
+class Scope(QForms):
     """The names in force at a place of a check.
 
     `ranges` maps each index in force to its size, None until it is used; `known` are the layers whose states may be
     named, and of another one the unit `own` alone; `averaged` says whether states stand in `data(...)` or `model(...)`,
-    None outside of gradients; `partition` whether Z may stand here, `summing` whether sums over states may.
+    None outside of gradients; `partition` whether Z may stand here, `summing` whether sums over states may. `q` says
+    whether the check speaks of q, by the means of its units or by its layers; or of the up-pass.
     """
 
     model: Model
@@ -64,6 +67,8 @@ class Scope:
     partition: bool = False
     summing: bool = True
     averaged: bool | None = None
+    q: Literal["means", "layers", "up"] | None = None
+    expecting: bool = False
     clash: Clash | None = None
 
     @contextmanager
@@ -120,8 +125,11 @@ class Scope:
             raise FormError(
                 "E073", node.span, "Z stands in the probability of whole layers, or alone on the left", help
             )
-        if name == "energy":
-            self.verify_known("energy", tuple(self.model.layers), node.span)
+        if name in ("energy", "log_joint"):
+            self.verify_known(name, tuple(self.model.layers), node.span)
+            return
+        if name == "bound":
+            self.verify_q(name, node.span)
             return
         if name in self.ranges:
             message = f"{name} is an index: it stands in brackets, or in a condition such as i != j"
@@ -130,7 +138,6 @@ class Scope:
             axes = len(self.shape_of(name))
             help = f"write {with_indices(name, axes)}"
             raise FormError("E061", node.span, f"{name} needs an index for each of its axes", help)
-        verify_built(name, node.span)
         raise FormError("E060", node.span, f"{name} is not known here", suggest(name, self.words()))
 
     def visit_entry(self, node: Index, indices: tuple[Expression, ...]) -> None:
@@ -216,23 +223,23 @@ class Scope:
             self.visit(body)
             self.partition = outer
             self.visit(variable)
-        elif name in NOT_BUILT:
-            verify_built(name, node.span)
+        elif name in Q_FUNCTIONS or (name == "mean_field" and self.q is not None):
+            self.visit_q(node)
         else:
             self.refuse_call(node)
 
     def refuse_call(self, node: Call) -> None:
         """A function that cannot stand here."""
         name = node.function
-        if name in ("normal", "poisson"):
+        if name in ("normal", "poisson", "categorical"):
             raise FormError("E066", node.span, f"{name}(...) is the whole right side of a unit's distribution")
-        if name in ("p", "counts p", "word", "mean", "mean_field", "gradient"):
+        if name in ("p", "q", "counts p", "word", "mean", "mean_field", "gradient", "wake", "sleep"):
             raise FormError(
                 "E079", node.span, f"{name}(...) inside a formula is not built yet", "it can be a left side"
             )
         if name in self.model.layers or name in self.model.parameters:
             raise FormError("E065", node.span, f"{name} is no function", f"indices stand in brackets: {name}[...]")
-        functions = [*SCALAR_FUNCTIONS, *BINDERS, "data", "model", "d", "free_energy", "length", "normal", "poisson"]
+        functions = [*SCALAR_FUNCTIONS, *BINDERS, *Q_FUNCTIONS, *OTHER_FUNCTIONS]
         raise FormError("E065", node.span, f"{name} is not a function", suggest(name, functions))
 
     def verify_plain(self, node: Call, count: int) -> None:

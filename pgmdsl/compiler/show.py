@@ -34,7 +34,7 @@ def show_model(model: Model) -> str:
         ]
         for x in model.layers.values()
     ]
-    edges = [[joined(edge.layers, edge.kind), ":", edge.weight] for edge in model.all_edges]
+    edges = [[joined(edge), ":", edge.weight] for edge in model.all_edges]
     parameters = [_parameter(parameter) for parameter in model.parameters.values()]
     out = [f"model {model.name}"]
     for heading, rows in (("sizes", sizes), ("layers", layers), ("edges", edges), ("parameters", parameters)):
@@ -56,8 +56,7 @@ def show_graph(artifact: Artifact) -> str:
     """The layers and edges with their numbers, the orders of sampling, and the stages of greedy training."""
     layers = [[x.role, x.name, ":", _shaped(x.unit, x.dims)] for x in artifact.layers.values()]
     edges = [
-        [joined(edge.layers, edge.kind), ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)]
-        for edge in artifact.all_edges
+        [joined(edge), ":", _shaped(edge.weight, artifact.parameters[edge.weight].shape)] for edge in artifact.all_edges
     ]
     blocks = [[", ".join(block)] for block in artifact.blocks]
     stages = [[stage.upper, "from", ", ".join(stage.lower), _doubled(stage.scale)] for stage in artifact.greedy]

@@ -186,7 +186,7 @@ def length(layer: str) -> Expression:
 def diagonal(model: Model, name: str) -> int | None:
     """How many indices of a half of a lateral weight tell its diagonal, those of a site; None for other names."""
     parameter = model.parameters.get(name)
-    if parameter is None or not parameter.symmetric:
+    if parameter is None or not parameter.symmetric or parameter.layers[0] not in model.layers:
         return None
     layer = model.layers[parameter.layers[0]]
     return len(layer.dims) - layer.unit.states_axis

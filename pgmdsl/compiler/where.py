@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pgmdsl.compiler.forms import FormError
+from pgmdsl.compiler.graph import greedy_stages
 from pgmdsl.compiler.model import Edge, Initial, Model, Parameter
+from pgmdsl.compiler.parts import restricted
 from pgmdsl.compiler.rewrite import rewrite
 from pgmdsl.grammar.diagnostics import suggest
 from pgmdsl.grammar.syntax import (
@@ -25,6 +28,27 @@ def assumed(model: Model, check: CheckDeclaration) -> tuple[Model, CheckDeclarat
     for option in check.where:
         model, check = _assume(model, check, option)
     return model, replace(check, where=())
+
+
+def in_stage(model: Model, check: CheckDeclaration) -> tuple[Model, CheckDeclaration, Mapping[str, float]]:
+    """The restricted machine of the stage that a check is said to be in, and how often inputs count that do so twice.
+
+    Where those of all its layers do, it is a machine in which every edge stands twice, and nothing has to be scaled.
+    """
+    if check.greedy is None:
+        return model, check, {}
+    upper = check.greedy.name
+    stage = next((stage for stage in greedy_stages(model) if stage.upper == upper), None)
+    if stage is None:
+        message = f"greedy pretraining has no stage for {upper}"
+        raise FormError("E075", check.greedy.span, message, "it needs edges to layers that are declared before it")
+    part = restricted(model, stage)
+    free = [name for name, layer in part.layers.items() if layer.role != "given"]
+    if all(stage.scale.get(name, 1.0) == 2 for name in free):
+        part = replace(part, edges=tuple(edge for edge in part.edges for _ in (1, 2)))
+        return part, replace(check, greedy=None), {}
+    scale = {name: times for name, times in stage.scale.items() if times != 1 and name in free}
+    return part, replace(check, greedy=None), scale
 
 
 def _assume(model: Model, check: CheckDeclaration, option: Option) -> tuple[Model, CheckDeclaration]:
@@ -56,8 +80,15 @@ def _at_number(model: Model, parameter: Parameter, value: float, option: Option)
     return replace(
         model,
         parameters={**model.parameters, parameter.name: fixed},
-        edges=tuple(edge for edge in model.edges if value or edge.weight != parameter.name),
+        edges=_kept(model.edges, "" if value else parameter.name),
+        directed=_kept(model.directed, "" if value else parameter.name),
+        recognition=_kept(model.recognition, "" if value else parameter.name),
     )
+
+
+def _kept(edges: tuple[Edge, ...], without: str) -> tuple[Edge, ...]:
+    """The edges, those of one weight left out."""
+    return tuple(edge for edge in edges if edge.weight != without)
 
 
 def _tied(
@@ -80,8 +111,9 @@ def _tied(
     first = len(axes[0])
 
     def edge(own: Edge) -> Edge:
-        layers = own.layers[::-1] if transposed else own.layers
-        return replace(own, layers=layers, weight=other) if own.weight == name else own
+        if own.weight != name:
+            return own
+        return replace(own, layers=own.layers[::-1] if transposed else own.layers, weight=other)
 
     def change(node: Expression) -> Expression | None:
         if not isinstance(node, Index) or node.name != name:
@@ -95,10 +127,15 @@ def _tied(
         key: replace(
             layer,
             bias=other if layer.bias == name else layer.bias,
+            recognition=other if layer.recognition == name else layer.recognition,
             parameters={k: other if own == name else own for k, own in layer.parameters.items()},
         )
         for key, layer in model.layers.items()
     }
     parameters = {key: own for key, own in model.parameters.items() if key != name}
-    changed = replace(model, layers=layers, edges=tuple(map(edge, model.edges)), parameters=parameters)
+    groups = (tuple(map(edge, each)) for each in (model.edges, model.directed, model.recognition))
+    edges, directed, recognition = groups
+    changed = replace(
+        model, layers=layers, edges=edges, directed=directed, recognition=recognition, parameters=parameters
+    )
     return changed, replace(check, left=rewrite(check.left, change), right=rewrite(check.right, change))

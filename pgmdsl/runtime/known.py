@@ -18,7 +18,7 @@ from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.columns import Column
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.evaluation import held_in, statistics_of
-from pgmdsl.runtime.machine import Machine, State, any_state
+from pgmdsl.runtime.machine import Machine, State
 from pgmdsl.runtime.random import stream_key
 from pgmdsl.runtime.sources import Observed, absolute, column_of
 

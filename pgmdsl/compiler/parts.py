@@ -152,7 +152,7 @@ def _part(model: Model, name: str, layers: Mapping[str, Layer], edges: tuple[Edg
     used: Collection[str | None] = {
         *(e.weight for e in edges),
         *(layer.bias for layer in ordered.values()),
-        *(own for layer in ordered.values() for own in layer.parameters.values()),
+        *(own for n in ordered for own in model.layers[n].parameters.values()),  # which kernels read of given ones too
     }
     return replace(
         model,

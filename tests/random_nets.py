@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -59,6 +59,8 @@ def random_nets(draw: st.DrawFn) -> Net:
 
     parents: list[NetLayer] = []
     for k in range(split):
+        if layers[k] not in parents:  # a hidden child on which nothing depends is refused
+            layers[k] = replace(layers[k], role="visible")
         above = [layer for layer in layers[k + 1 :] if draw(st.booleans())] or [draw(st.sampled_from(layers[k + 1 :]))]
         parents += above
         for parent in above:

@@ -4,8 +4,9 @@
     python benchmarks/baselines.py FOLDER neurons       the exact maximum-likelihood pairwise model (SciPy)
     python benchmarks/baselines.py FOLDER protein       halves against each other, a sample's noise, independent sites
     python benchmarks/baselines.py FOLDER corel5k       tags by nearest neighbours, by logistic regression, by frequency
+    python benchmarks/baselines.py FOLDER mnist         images by 30 numbers: PCA, and logistic PCA
 
-FOLDER is that of `prepare_data.py`. Each prints one line a figure.
+FOLDER is that of `prepare_data.py`; of mnist, that of its four files. Each prints one line a figure.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 SAMPLED = 10_000  # sequences, as many as `correlations.py` draws of a model
+Single = NDArray[np.float32]
+FITTED, STEPS = 10_000, 300  # images that logistic PCA is fitted to, and iterations
 
 
 def newsgroups(folder: Path) -> None:
@@ -133,9 +137,58 @@ def corel5k(folder: Path) -> None:
     print(f"logistic regression a tag (C = {chosen}): {mean_average_precision(score, data['tags_test']):.4f}")
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[2] not in ("newsgroups", "neurons", "protein", "corel5k"):
-        sys.exit(__doc__)
-    {"newsgroups": newsgroups, "neurons": neurons, "protein": protein, "corel5k": corel5k}[sys.argv[2]](
-        Path(sys.argv[1])
+def mnist(folder: Path, size: int = 30) -> None:
+    """The mean squared error of a test image given back from so many numbers.
+
+    Logistic PCA here finds each image's numbers by maximum likelihood; with a linear map in their place, as in Hinton
+    and Salakhutdinov (2006), it is the network of mnist_logistic_pca.ebm.
+    """
+    from pgmdsl.runtime.readers import read_array
+
+    train, test = (
+        read_array(f"{name}-images-idx3-ubyte.gz", folder, "images").reshape(-1, 784).astype(np.float32) / 255
+        for name in ("train", "t10k")
     )
+    mean = train.mean(axis=0)
+    _, directions = np.linalg.eigh((train - mean).T @ (train - mean))
+    best = directions[:, -size:]
+    error = np.square((test - mean) @ best @ best.T - (test - mean)).sum(axis=1).mean()
+    print(f"PCA, {size} numbers: squared error {error:.2f} an image")
+    some = train[:FITTED]
+    start = np.random.default_rng(0).normal(0, 0.1, size * (len(some) + 784) + 784)
+    _, weights = _logistic(some, start, size, None)
+    scores, weights = _logistic(test, np.zeros(size * len(test)), size, weights)
+    error = np.square(expit(scores @ weights[:-1] + weights[-1]) - test).sum(axis=1).mean()
+    print(f"logistic PCA, {size} numbers by maximum likelihood, fitted to {FITTED} images: squared error {error:.2f}")
+
+
+def _logistic(x: Single, start: Array, size: int, weights: Single | None) -> tuple[Single, Single]:
+    """Scores (cases, size) and weights (size + 1, pixels), the last row a bias, of p = sigmoid(scores W + b).
+
+    By maximum likelihood with L-BFGS; the scores alone where weights are given.
+    """
+    cases, pixels = x.shape
+
+    def parts(theta: Array) -> tuple[Single, Single]:
+        scores, rest = np.split(theta.astype(np.float32), [cases * size])
+        return scores.reshape(cases, size), rest.reshape(size + 1, pixels) if weights is None else weights
+
+    def loss(theta: Array) -> tuple[float, Array]:
+        scores, w = parts(theta)
+        field = scores @ w[:-1] + w[-1]
+        apart = expit(field) - x
+        gradient = [(apart @ w[:-1].T).ravel()]
+        if weights is None:
+            gradient += [(scores.T @ apart).ravel(), apart.sum(axis=0)]
+        value = np.sum(np.logaddexp(0, field) - x * field, dtype=np.float64)
+        return float(value) / cases, np.concatenate(gradient).astype(np.float64) / cases
+
+    return parts(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x)
+
+
+BASELINES = {"newsgroups": newsgroups, "neurons": neurons, "protein": protein, "corel5k": corel5k, "mnist": mnist}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[2] not in BASELINES:
+        sys.exit(__doc__)
+    BASELINES[sys.argv[2]](Path(sys.argv[1]))

@@ -264,6 +264,23 @@ def test_what_would_end_a_late_phase_is_said_at_once(tmp_path: Path, monkeypatch
     assert not out.exists()
 
 
+def test_means_of_an_earlier_phase_serve_again_until_the_model_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    original = Examples._means_of
+
+    def counted(self: Examples, some: Any) -> Any:
+        calls.append(len(some))
+        return original(self, some)
+
+    monkeypatch.setattr(Examples, "_means_of", counted)
+    phases = "finetune classify(y) { epochs = 1 }\n" * 2
+    text = f"{CHAIN}train {{ batch = 4\n{phases} fit {{ epochs = 1 }}\n{phases} }}"
+    train(artifact_of(text), {**cases(), "v": cases()["v"].round()}, out=tmp_path / "run")
+    assert calls == [CASES, CASES]
+
+
 def test_means_are_computed_of_the_cases_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgmdsl.runtime.examples.CASES", 3)
     network, machine, data = grown_from(CHAIN + CLASSIFY, cases=7)

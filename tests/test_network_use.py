@@ -13,7 +13,9 @@ from compiled import plain_python
 from test_cli import run_pgmc
 
 import pgmdsl
+from pgmdsl.cli.networks import BY
 from pgmdsl.networks import Autoencoder, Classifier
+from pgmdsl.runtime.classify import METHODS
 from pgmdsl.runtime.tensors import read_tensors
 
 torch = pytest.importorskip("torch", reason="networks need PyTorch: pip install 'pgmdsl[torch]'")
@@ -185,6 +187,10 @@ def test_classify_prints_and_writes(capsys: Capture, tmp_path: Path) -> None:
     assert "labels" not in np.load(path)
     model = answer_of(capsys, "classify", "both", "--by", "posterior", "-o", str(path))
     assert model["method"] == "posterior by mean field, 50 sweeps"
+
+
+def test_every_method_can_be_asked_for() -> None:
+    assert tuple(METHODS) == BY
 
 
 def test_classify_says_what_is_wrong(capsys: Capture) -> None:

@@ -192,6 +192,7 @@ def network_job(
     networks: Mapping[str, Arrays],
     masks: Mapping[str, Array],
     seed: int,
+    earlier: NetworkJob | None = None,
 ) -> NetworkJob:
     """The job of one phase, not begun.
 
@@ -202,6 +203,7 @@ def network_job(
         networks: the numbers of networks that earlier phases have trained, by kind.
         masks: by weight of the model, which entries there are.
         seed: of the run.
+        earlier: a job of the same model, whose cases serve again where they are the same, with their means.
     """
     artifact = machine.artifact
     phase = artifact.phases[number]
@@ -215,10 +217,13 @@ def network_job(
     there = masks_of(network, artifact, masks)
     for name, mask in there.items():
         numbers[name] *= mask
-    examples = Examples(network, machine, splits.train, seed)
-    if network.target is not None:
-        examples = examples.take(labelled(labels_of(splits.train, network.target), recipe.labels, seed))
-    valid = Examples(network, machine, splits.valid, seed) if splits.valid else None
+    if earlier is not None and earlier.examples.network == network and earlier.recipe.labels == recipe.labels:
+        examples, valid = earlier.examples, earlier.valid
+    else:
+        examples = Examples(network, machine, splits.train, seed)
+        if network.target is not None:
+            examples = examples.take(labelled(labels_of(splits.train, network.target), recipe.labels, seed))
+        valid = Examples(network, machine, splits.valid, seed) if splits.valid else None
     name = f"finetune {phase.kind}"
     return NetworkJob(name, (number, 0), recipe, numbers, examples, valid, machine.kernels, there)
 

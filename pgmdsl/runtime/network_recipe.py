@@ -9,7 +9,7 @@ from typing import Literal
 from pgmdsl.compiler.model import PhaseSpec
 from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.syntax import Call, Expression
-from pgmdsl.runtime.recipe import Ascent, Patience, Schedule, _ascent, _frozen, _patience, _whole
+from pgmdsl.runtime.recipe import Ascent, Patience, Schedule, ascent_of, names_of, patience_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ def network_recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> NetworkReci
     """The settings of a checked phase, in which every setting with a default is present."""
     settings, names = phase.settings, {n: float(v) for n, v in sizes.items()}
     return NetworkRecipe(
-        epochs=_whole("epochs", settings["epochs"], names) if "epochs" in settings else None,
-        updates=_whole("updates", settings["updates"], names) if "updates" in settings else None,
-        batch=_whole("batch", settings["batch"], names),
+        epochs=whole_number("epochs", settings["epochs"], names) if "epochs" in settings else None,
+        updates=whole_number("updates", settings["updates"], names) if "updates" in settings else None,
+        batch=whole_number("batch", settings["batch"], names),
         rate=Schedule.of("rate", settings["rate"], names),
         momentum=Schedule.of("momentum", settings["momentum"], names),
         decay=Schedule.of("decay", settings["decay"], names),
         ascent=_rule(settings["optimiser"], names),
-        freeze=_frozen(settings.get("freeze")),
+        freeze=names_of(settings.get("freeze")),
         labels=evaluate(settings["labels"], names) if "labels" in settings else None,
-        stop=_patience(settings.get("stop"), names),
+        stop=patience_of(settings.get("stop"), names),
     )
 
 
 def _rule(node: Expression, names: Mapping[str, float]) -> Ascent | Search:
     match node:
         case Call("cg" | "lbfgs" as kind, (iterations,)):
-            return Search("cg" if kind == "cg" else "lbfgs", _whole(kind, iterations, names))
+            return Search("cg" if kind == "cg" else "lbfgs", whole_number(kind, iterations, names))
         case _:
-            return _ascent(node, names)
+            return ascent_of(node, names)

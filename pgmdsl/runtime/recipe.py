@@ -144,11 +144,11 @@ def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
     def stated(name: str) -> Schedule | None:
         return schedule(name) if name in settings else None
 
-    batch = _whole("batch", settings["batch"], names)
+    batch = whole_number("batch", settings["batch"], names)
     average = evaluate(settings["average"], names) if "average" in settings else 0.0
     return Recipe(
-        epochs=_whole("epochs", settings["epochs"], names) if "epochs" in settings else None,
-        updates=_whole("updates", settings["updates"], names) if "updates" in settings else None,
+        epochs=whole_number("epochs", settings["epochs"], names) if "epochs" in settings else None,
+        updates=whole_number("updates", settings["updates"], names) if "updates" in settings else None,
         batch=batch,
         rate=schedule("rate"),
         momentum=schedule("momentum"),
@@ -156,12 +156,12 @@ def recipe_of(phase: PhaseSpec, sizes: Mapping[str, int]) -> Recipe:
         l1=stated("l1"),
         max_norm=stated("max_norm"),
         clip=stated("clip"),
-        ascent=_ascent(settings.get("optimiser", Name("sgd")), names),
+        ascent=ascent_of(settings.get("optimiser", Name("sgd")), names),
         centering=_centering(_word(settings, "centering", "on")),
         sparsity=_sparsity(settings.get("sparsity"), names),
         average=average,
-        freeze=_frozen(settings.get("freeze")),
-        stop=_patience(settings.get("stop"), names),
+        freeze=names_of(settings.get("freeze")),
+        stop=patience_of(settings.get("stop"), names),
         objective=_objective(_word(settings, "objective", "likelihood")),
         positive=_positive(settings.get("positive", Name("exact")), names),
         negative=_negative(settings["negative"], batch, names),
@@ -186,7 +186,8 @@ def _names(node: Expression) -> set[str]:
             return set()
 
 
-def _whole(what: str, node: Expression, names: Mapping[str, float]) -> int:
+def whole_number(what: str, node: Expression, names: Mapping[str, float]) -> int:
+    """A setting that is a whole number of at least 1. Raises `Error` where it is not."""
     value = evaluate(node, names)
     if value < 1 or value != int(value):
         raise Error(f"{what} is {value:g}, where a whole number of at least 1 is needed; mend it in the train block")
@@ -201,7 +202,7 @@ def _word(settings: Mapping[str, Expression], key: str, default: str) -> str:
     return node.name
 
 
-def _ascent(node: Expression, names: Mapping[str, float]) -> Ascent:
+def ascent_of(node: Expression, names: Mapping[str, float]) -> Ascent:
     """`adam`, or with numbers of its own `adam(beta1 = 0.5)`."""
     name = node.name if isinstance(node, Name) else node.function if isinstance(node, Call) else ""
     stated = {
@@ -255,17 +256,19 @@ def _sparsity(node: Expression | None, names: Mapping[str, float]) -> Sparsity |
             return Sparsity(evaluate(node, names))
 
 
-def _frozen(node: Expression | None) -> frozenset[str]:
+def names_of(node: Expression | None) -> frozenset[str]:
+    """The names that a setting lists."""
     members = node.members if isinstance(node, Set) else () if node is None else (node,)
     return frozenset(m.name for m in members if isinstance(m, Name))
 
 
-def _patience(node: Expression | None, names: Mapping[str, float]) -> Patience | None:
+def patience_of(node: Expression | None, names: Mapping[str, float]) -> Patience | None:
+    """`patience(n)` or `patience(n, METRIC)`."""
     match node:
         case Call("patience", (epochs,)):
-            return Patience(_whole("patience", epochs, names), None)
+            return Patience(whole_number("patience", epochs, names), None)
         case Call("patience", (epochs, Name(metric))):
-            return Patience(_whole("patience", epochs, names), metric)
+            return Patience(whole_number("patience", epochs, names), metric)
         case _:
             return None
 
@@ -280,9 +283,9 @@ def _sweeps(node: Expression, names: Mapping[str, float]) -> tuple[str, int, dic
     for argument in node.arguments:
         match argument:
             case Compare("=", Name(key), value):
-                keywords[key] = _whole(key, value, names)
+                keywords[key] = whole_number(key, value, names)
             case _:
-                sweeps = _whole(node.function, argument, names)
+                sweeps = whole_number(node.function, argument, names)
     return node.function, sweeps, keywords
 
 

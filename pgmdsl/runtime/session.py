@@ -108,6 +108,7 @@ class Session:
         self.callback, self.display = callback, Display(display)
         self.own: StageOwn = {}
         self.networks: dict[str, dict[str, Array]] = {}  # by kind, the numbers of those that have been trained
+        self._earlier: NetworkJob | None = None  # the one before, if the model is as it was then
         self.masks, self.colours = prepared(artifact, Path(info.base))
         documents = [n for n, layer in artifact.layers.items() if layer.support == "counts"]
         self._lengths = {n: float(splits.train.moments(n)[0].sum()) for n in documents}
@@ -153,6 +154,7 @@ class Session:
         self.info = replace(self.info, best_value=None, since_best=0)
 
     def _run_job(self, job: Job) -> None:
+        self._earlier = None
         if job.recipe.stop is not None:
             stop_metric(job)
         if self.info.started and self._restored is not None:
@@ -176,7 +178,8 @@ class Session:
         from pgmdsl.runtime.finetune import network_job
 
         machine = machine_of(self.artifact, self.kernels, self.parameters, colours=self.colours, lengths=self._lengths)
-        job = network_job(self.info.phase, machine, self.splits, self.networks, self.masks, self.info.seed)
+        earlier = self._earlier
+        job = network_job(self.info.phase, machine, self.splits, self.networks, self.masks, self.info.seed, earlier)
         if self.info.started and self._restored is not None:
             job.restore(self._restored, self.info.step, self.info.best_value, self.info.since_best)
             self._restored = None
@@ -184,7 +187,7 @@ class Session:
         self.display.begin()
         run_job(job, self._before_step, self._after_network_epoch)
         job.finish()
-        self.networks[phase.kind] = job.numbers
+        self.networks[phase.kind], self._earlier = job.numbers, job
         self.display.end(job)
 
     def _trained(self, frozen: Collection[str]) -> frozenset[str]:

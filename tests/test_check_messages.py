@@ -103,6 +103,10 @@ MORE = {
     "E052-value": RBM + 'train { fit { rate = "fast", momentum = sin(1) } }\n',
     "E054-fit": RBM + "train { fit h { epochs = 10 } }\n",
     "E054-call": RBM + "train { greedy classify(h) { epochs = 10 } }\n",
+    "E055-diverging": "model X\nvisible v : poisson[3]\nhidden h : gaussian[2]\nh -> v\nv ~> h\n"
+    "train { greedy { epochs = 10 } }\n",
+    "E055-wake-sleep": "model X\nvisible v : binary[3]\nhidden h : binary[2]\nh -> v\n"
+    "train { wake_sleep { epochs = 10 }, fit { positive = exact } }\n",
     "E055-no-hidden": "model X\nvisible v : binary[3]\ntrain { greedy { epochs = 10 } }\n",
     "E056-data": RBM + 'data v { file = "x.npy", file = "y.npy" }\n',
     "E082-values": RBM + 'data v { file = "", scale = 0, bits = drawn, valid = 2, test = -0.1 }\n',

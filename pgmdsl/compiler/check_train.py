@@ -11,6 +11,7 @@ from pgmdsl.compiler.check_networks import finetuned, network_kind, network_targ
 from pgmdsl.compiler.check_values import Context
 from pgmdsl.compiler.graph import greedy_stages, legal_phases, untrained_by_greedy
 from pgmdsl.compiler.model import Model, PhaseKind, PhaseSpec
+from pgmdsl.compiler.normalise import diverging
 from pgmdsl.compiler.settings import (
     ADAPTIVE,
     EVERY_PHASE,
@@ -90,6 +91,8 @@ def _target_of(phase: Phase, model: Model) -> str | None:
     reason = legal_phases(model)[phase.kind.name]
     if reason is not None:
         raise _illegal(phase, reason, model)
+    if phase.kind.name == "greedy":
+        _verify_machines(phase, model)
     target = phase.target
     if target is None:
         return None
@@ -106,6 +109,19 @@ def _target_of(phase: Phase, model: Model) -> str | None:
         )
         raise MistakeError("E054", target.span, message, f"it can train {', '.join(uppers)}")
     return target.name
+
+
+def _verify_machines(phase: Phase, model: Model) -> None:
+    """Raise `MistakeError` where a directed edge, taken for undirected, makes a machine that never normalises."""
+    edge = diverging(model.layers, model.directed)
+    if edge is None:
+        return
+    child, parent = (f"{name} ({model.layers[name].unit.name})" for name in (edge.head, edge.tail))
+    message = (
+        f"greedy pretraining trains restricted machines, and one of {parent} and {child} never normalises: only given "
+        f"{edge.tail} does {edge.head} have a distribution"
+    )
+    raise MistakeError("E055", phase.kind.span, message, "leave greedy out: wake_sleep and fit train directed edges")
 
 
 def _illegal(phase: Phase, reason: str, model: Model) -> MistakeError:

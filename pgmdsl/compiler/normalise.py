@@ -91,6 +91,11 @@ def _diverges(edge: Edge, layers: Mapping[str, Layer]) -> bool:
     return any(isinstance(s, Naturals) for s in supports) and Real() in supports
 
 
+def diverging(layers: Mapping[str, Layer], edges: Iterable[Edge]) -> Edge | None:
+    """The first pair of layers with which an undirected model would never normalise, whatever the weight."""
+    return next((edge for edge in edges if len(edge.layers) == 2 and _diverges(edge, layers)), None)
+
+
 def _connected(edges: Iterable[Edge]) -> list[list[Edge]]:
     """The edges in groups, in order of their first: those that share a layer, directly or through others, in one."""
     groups: list[list[Edge]] = []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import log_expit, logsumexp, softmax
+from scipy.special import expit, log_expit, logsumexp, softmax
 from test_resume import ctrl_c, interrupt_before
 
 import pgmdsl
@@ -410,3 +410,20 @@ def test_ctrl_c_and_resume_give_the_uninterrupted_run(
     part = pgmdsl.resume(tmp_path / "part", data)
     assert all(np.array_equal(x, part.parameters[n]) for n, x in whole.parameters.items())
     assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "part/metrics.jsonl").read_bytes()
+
+
+def test_labels_follow_from_the_top_given_a_pass_up(tmp_path: Path) -> None:
+    """Hinton, Osindero and Teh (2006), section 7: p(y = k | x) = softmax(c_k + sum softplus(a + W'x + U_k))."""
+    data = small_data()
+    run = pgmdsl.train(compiled(DBN), data, out=tmp_path / "run")
+    p, v = run.parameters, data["v"].astype(float)
+    x = expit(expit(v @ p["R1"] + p["r_h1"]) @ p["R2"] + p["r_h2"])
+    fields = (x @ p["W3"] + p["a3"])[:, None] + p["U"]
+    wanted = softmax(p["c"] + np.logaddexp(0, fields).sum(axis=2), axis=1)
+    assert np.allclose(run.classify(data, by="posterior").answer.probabilities, wanted, atol=1e-10)
+    drawn = run.classify(data, by="passes").answer.probabilities
+    assert np.abs(drawn - wanted).max() < 0.05  # nearly untrained: draws of x hardly move it
+    neutral = run.classify(data, by="neutral").answer.probabilities
+    assert np.allclose(neutral.sum(axis=1), 1)
+    with pytest.raises(pgmdsl.Error, match="no method 'pases': did you mean passes"):
+        run.classify(data, by="pases")

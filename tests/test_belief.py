@@ -427,3 +427,54 @@ def test_labels_follow_from_the_top_given_a_pass_up(tmp_path: Path) -> None:
     assert np.allclose(neutral.sum(axis=1), 1)
     with pytest.raises(pgmdsl.Error, match="no method 'pases': did you mean passes"):
         run.classify(data, by="pases")
+
+
+def test_the_delta_rules_of_a_tied_net_telescope() -> None:
+    """Textbook 9.3: v0 h0 - v1 h0 + v1 h0 - ... of all layers is the rule of the RBM, here with its top summed."""
+    layers = "hidden h2 : binary[D] bias b\nhidden h3 : binary[F] bias a\nhidden h4 : binary[D] bias b"
+    edges = "h1 -> v : W\nh2 -> h1 : W'\nh3 -> h2 : W\nh4 -- h3 : W"
+    net, rbm = compiled(TIED.format(layers=layers, edges=edges)), compiled(TIED.format(layers="", edges="v -- h1 : W"))
+    parameters = random_parameters(net, seed=6)
+    one = np.array([[1.0, 0.0, 1.0]])
+    ours, its = gradient_of_log(net, parameters, one), gradient_of_log(rbm, parameters, one)
+    for n, value in its.items():
+        assert np.allclose(ours[n], value, atol=1e-10)
+
+
+def gradient_of_log(model: pgmdsl.Model, parameters: Arrays, v: Array) -> Arrays:
+    """The gradient of log P(v) by enumeration: every state in its phases, weighted by its probability there."""
+    states = all_states(model)
+    joint = model.log_joint(parameters, states)
+    seen = np.flatnonzero((states["v"] == v).all(axis=1))
+    posterior, prior = np.exp(joint[seen] - logsumexp(joint[seen])), np.exp(joint - logsumexp(joint))
+
+    def phase(rows: Array, share: Array, other: int) -> Arrays:
+        """The mean over states of the gradient at each against the one with number `other`."""
+        fixed = {n: x[other : other + 1] for n, x in states.items()}
+        each = [model.gradient(parameters, {n: x[k : k + 1] for n, x in states.items()}, fixed) for k in rows]
+        return {n: np.tensordot(share, np.stack([g[n] for g in each]), 1) for n in each[0]}
+
+    negative = [
+        model.gradient(parameters, {n: x[:1] for n, x in states.items()}, {n: x[k : k + 1] for n, x in states.items()})
+        for k in range(len(joint))
+    ]
+    first = model.gradient(parameters, {n: x[:1] for n, x in states.items()}, {n: x[:1] for n, x in states.items()})
+    out = phase(seen, posterior, 0)
+    for n in out:
+        out[n] = out[n] + np.tensordot(prior, np.stack([g[n] for g in negative]), 1) - first[n]
+    return out
+
+
+def test_contrastive_divergence_with_a_smoothed_reconstruction() -> None:
+    """Textbook section 4, CD-1 of the Na slides: v_n g(W'v_n + a)' - v^ h^', with v^ and h^ probabilities."""
+    model = compiled(TIED.format(layers="", edges="v -- h1 : W"))
+    p = random_parameters(model, seed=7)
+    v = np.array([[1.0, 0.0, 1.0]])
+    start = model.sample("h1", p, {"v": v}, seed=1)
+    back = expit(start @ p["W"].T + p["b"])
+    again, first = expit(back @ p["W"] + p["a"]), expit(v @ p["W"] + p["a"])
+    assert np.allclose(model.mean("v", p, {"h1": start}), back, atol=1e-12)
+    step = model.gradient(p, {"v": v, "h1": first}, {"v": back, "h1": again})
+    assert np.allclose(step["W"], v.T @ first - back.T @ again, atol=1e-12)
+    assert np.allclose(step["a"], (first - again)[0], atol=1e-12)
+    assert np.allclose(step["b"], (v - back)[0], atol=1e-12)

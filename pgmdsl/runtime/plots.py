@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SHADE = "#eef2f6"
 # Okabe and Ito (2008): apart for every kind of colour vision.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _FEW = 9  # points of a line that are marked one by one, if there are fewer
 _LINE = 11.0  # height of a row of phases' names, in points
@@ -39,6 +39,9 @@ _TITLES = {
     "own": "units' own parameters",
     "exchange": "share of exchanges between temperatures",
     "margin": "margin to where the model diverges",
+    "loss": "loss of a network, in nats a case (a word)",
+    "error": "share of wrong classes",
+    "squared_error": "squared error of a case",
 }
 
 
@@ -153,8 +156,8 @@ def _draw_family(axes: Axes, family: _Family) -> None:
             series.epochs,
             series.values,
             label=label,
-            color=_COLOURS[k % len(_COLOURS)],
-            linestyle=_STYLES[k // len(_COLOURS) % len(_STYLES)],
+            color=COLOURS[k % len(COLOURS)],
+            linestyle=_STYLES[k // len(COLOURS) % len(_STYLES)],
             linewidth=1.5,
             marker="o" if marked else None,
             markevery=marked,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.kernels import one_blas_thread
+from pgmdsl.runtime.plots import COLOURS
 from pgmdsl.runtime.sheets import DPI, INK, figure_of
 
 Array = NDArray[Any]
@@ -110,9 +111,10 @@ def draw_retrieval(found: Mapping[str, Retrieval], path: Path, title: str) -> No
     figure = figure_of(9.6, 3.6)
     for column, by in enumerate(("retrieved", "recall")):
         axes = figure.add_subplot(1, 2, column + 1)
-        for name, curve in found.items():
+        for colour, (name, curve) in zip(COLOURS, found.items(), strict=False):
             label = f"{name}, {curve.size} numbers: mean average precision {curve.average_precision:.3f}"
-            axes.plot(getattr(curve, by), curve.precision, marker="o", markersize=3.5, linewidth=1.5, label=label)
+            style: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.5, "color": colour}
+            axes.plot(getattr(curve, by), curve.precision, label=label, **style)
         axes.set_ylim(0, 1)
         axes.set_ylabel("precision", fontsize=9, color=INK)
         axes.set_xlabel({"retrieved": "cases retrieved", "recall": "recall"}[by], fontsize=9, color=INK)

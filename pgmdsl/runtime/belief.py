@@ -71,8 +71,9 @@ class BeliefNet(Machine):
         self.parts: Parts = parts
         self.core = part(parts.core, kernels)
         self.children = {name: part(found, kernels) for name, found in parts.children.items()}
-        if artifact.recognition and upward is None:
-            upward = load_kernels(next(iter(parts.recognition.values())))
+        apart = [found for found in parts.recognition.values() if found.kernels != artifact.kernels]
+        if apart and upward is None:
+            upward = load_kernels(apart[0])
         self._upward = upward
         self.recognition = {n: part(found, upward or kernels) for n, found in parts.recognition.items()}
         super().__init__(artifact, kernels, parameters, colours=colours, lengths=lengths)

@@ -1,0 +1,78 @@
+"""Models with directed edges where labels, missing values and lateral edges meet them, against enumeration."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import log_expit, logsumexp, softmax
+from test_belief import all_states, compiled, net_of, random_parameters, same_as
+
+from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.classify import Question, classify
+from pgmdsl.runtime.data import Data
+from pgmdsl.runtime.estimators.evidence import gather
+from pgmdsl.runtime.estimators.recognition import exact_sums, log_weights
+from pgmdsl.runtime.known import open_any
+
+Array = NDArray[Any]
+
+LABELLED = """
+model Labelled
+visible v : binary[3]
+visible y : softmax[3]
+hidden  h : binary[2]
+"""
+LABEL_EDGES = {"parent": "y -> v\nh -> v", "child": "h -> v\nh -> y", "top": "h -> v\ny -> h\nv ~> h"}
+
+
+def cases(model: Any, values: dict[str, Array]) -> Data:
+    return open_any(model.artifact, values, Path())
+
+
+@pytest.mark.parametrize("edges", LABEL_EDGES)
+def test_a_label_with_directed_edges_is_classified_by_the_joint(edges: str) -> None:
+    model = compiled(LABELLED + LABEL_EDGES[edges])
+    parameters, states = random_parameters(model), all_states(model)
+    every = model.log_joint(parameters, states)
+    v = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+    wanted = softmax([[logsumexp(every[same_as(states, {"v": x, "y": y})]) for y in np.eye(3)] for x in v], axis=1)
+    question = Question(net_of(model, parameters), "y", cases(model, {"v": v}), 0)
+    answer = classify(question)
+    assert answer.how == "exact posterior"
+    assert np.allclose(answer.probabilities, wanted, atol=1e-12)
+    for by in ("neutral", "passes"):
+        with pytest.raises(Error, match="write --by posterior"):
+            classify(question, by)
+
+
+@pytest.mark.parametrize("edges", ["m -> v\nh -> m", "m -> v\nm -- h"])
+@pytest.mark.parametrize("missing", [(0,), (0, 1)])
+def test_missing_values_of_a_parent_are_summed_over(edges: str, missing: tuple[int, ...]) -> None:
+    model = compiled(f"model Middle\nvisible v : binary[3]\nvisible m : binary[2]\nhidden h : binary[2]\n{edges}")
+    parameters, states = random_parameters(model, scale=2.0), all_states(model)
+    v, m, mask = np.array([[1.0, 0.0, 1.0]]), np.array([[1.0, 0.0]]), np.ones((1, 2), bool)
+    mask[0, list(missing)] = False
+    net, every = net_of(model, parameters), model.log_joint(parameters, states)
+    same = same_as(states, {"v": v[0]}) & (states["m"][:, mask[0]] == m[:, mask[0]]).all(axis=1)
+    evidence = gather(net, {"v": v, "m": m}, {"m": mask})
+    assert np.allclose(exact_sums(evidence), logsumexp(every[same]), atol=1e-10)
+    with pytest.raises(Error, match="give all values of m"):
+        log_weights(evidence)
+
+
+def test_parents_with_a_lateral_edge_are_recognised_without_it() -> None:
+    model = compiled("model L\nvisible v : binary[3] bias b\nhidden z : spin[2] bias a\nz -> v : W\nz -- z : J")
+    parameters, states = random_parameters(model), all_states(model)
+    parameters["J"] = np.array([[0.0, 0.7], [0.7, 0.0]])
+    net, v = net_of(model, parameters), states["v"][::5]
+    s = {"v": v, "z": np.zeros((len(v), 2))}
+    net.pass_up(s, None, ())
+    assert np.allclose(s["z"], np.tanh(v @ parameters["W"] + parameters["a"]), atol=1e-12)
+    net.pass_up(s, 1, ())
+    wanted = log_expit(2 * s["z"] * (v @ parameters["W"] + parameters["a"])).sum(axis=1)
+    assert np.allclose(net.log_recognition(s), wanted, atol=1e-12)

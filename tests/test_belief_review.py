@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp, softmax
 from test_belief import all_states, compiled, net_of, random_parameters, same_as
 
+import pgmdsl
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.classify import Question, classify
 from pgmdsl.runtime.data import Data
@@ -76,3 +77,26 @@ def test_parents_with_a_lateral_edge_are_recognised_without_it() -> None:
     net.pass_up(s, 1, ())
     wanted = log_expit(2 * s["z"] * (v @ parameters["W"] + parameters["a"])).sum(axis=1)
     assert np.allclose(net.log_recognition(s), wanted, atol=1e-12)
+
+
+RECTIFIED = """
+unit drelu {
+  param     gp > 0, gm > 0, tp, tm
+  support   x in real
+  energy    gp*x^2/2 + tp*x if x > 0 else gm*x^2/2 + tm*x
+  statistic x
+}
+model Rectified
+visible v : binary[3]
+hidden  h : drelu[2]
+h -> v
+train { fit { updates = 3, batch = 20, positive = gibbs(2) } }
+"""
+
+
+def test_units_of_hidden_parents_learn_their_own_parameters(tmp_path: Path) -> None:
+    model = compiled(RECTIFIED)
+    data = {"v": (np.random.default_rng(0).random((20, 3)) < 0.4).astype(np.uint8)}
+    before, after = model.init(data=data), pgmdsl.train(model, data, out=tmp_path / "run").parameters
+    for name in ("gp_h", "gm_h", "tp_h", "tm_h"):
+        assert not np.array_equal(before[name], after[name]), name

@@ -77,9 +77,7 @@ class BeliefLearner:
         self.states = machine.new_state(recipe.batch)
         self._fields = machine.new_state(recipe.batch)
         layers = machine.artifact.layers
-        # The scale of a hidden parent is in the weights that leave it: sigma has nothing of its own to learn.
-        scales = {p for n in self._hidden if machine.below(n) for p in layers[n].parameters.values()}
-        found = frozenset(trained) - scales
+        found = frozenset(trained)
         exact = replace(recipe, positive=Positive("exact"), negative=Negative("conditional"), sparsity=None)
 
         def learner(part: Machine, settings: Recipe, known: Collection[str], names: Collection[str]) -> Learner:
@@ -97,7 +95,7 @@ class BeliefLearner:
         dreams = replace(exact, batch=max(recipe.batch, recipe.negative.chains))
         for name, target in machine.recognition.items() if sleeps else ():
             units = set(layers[name].parameters.values())
-            self.parts[f"q {name}"] = learner(target, dreams, target.layers, frozenset(trained) - units)
+            self.parts[f"q {name}"] = learner(target, dreams, target.layers, found - units)
 
     def _core_recipe(self, exact: Recipe) -> Recipe:
         """The core's settings: its two phases cost nothing where its units are independent."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp, softmax
-from test_belief import all_states, compiled, net_of, random_parameters, same_as
+from test_belief import DBN, RATES, all_states, compiled, learner_of, net_of, random_parameters, same_as
 
 import pgmdsl
 from pgmdsl.grammar.diagnostics import Error
@@ -100,3 +100,22 @@ def test_units_of_hidden_parents_learn_their_own_parameters(tmp_path: Path) -> N
     before, after = model.init(data=data), pgmdsl.train(model, data, out=tmp_path / "run").parameters
     for name in ("gp_h", "gm_h", "tp_h", "tm_h"):
         assert not np.array_equal(before[name], after[name]), name
+
+
+@pytest.mark.parametrize("negative", ["cd(1)", "pcd(1)"])
+def test_dreams_that_belong_to_cases_have_their_weights(negative: str) -> None:
+    """A weight of 0 takes a case, and what is dreamt from it, out of the step."""
+    model = compiled(DBN.replace("cd(1)", negative))
+    parameters, states = random_parameters(model), all_states(model)
+    steps = []
+    for step in (1, 5):
+        rows = np.concatenate([np.arange(20), 20 + step * np.arange(40)])
+        learner = learner_of(model, {n: x.copy() for n, x in parameters.items()}, ("v", "y"))
+        for layer in learner.states:
+            learner.states[layer][:60] = states[layer][rows].reshape(60, -1)
+        for part in learner.parts.values():
+            part.start({n: np.full(learner.states[n].shape[1], 0.5) for n in part.observed}, ())
+        learner.step(60, np.repeat([1.0, 0.0], [20, 40]), 1.0, RATES, (0, False), (0,))
+        steps.append({n: learner.machine.parameters[n] - x for n, x in parameters.items()})
+    assert np.abs(steps[0]["R1"]).max() > 1e-3
+    assert all(np.allclose(steps[0][n], steps[1][n], atol=1e-12) for n in parameters)

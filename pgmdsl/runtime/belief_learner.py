@@ -174,7 +174,7 @@ class BeliefLearner:
             learner.step(cases, weights, mass, rates, clock, (*words, part))
         self.machine.refresh()
         if self.sleeps:
-            self._sleep(s, fields, rates, clock, words)
+            self._sleep(s, (weights, mass), rates, clock, words)
 
     def _waking(self) -> Iterator[tuple[str, Learner]]:
         """The learners of the model itself."""
@@ -193,10 +193,21 @@ class BeliefLearner:
         if not self.sleeps:
             net.gibbs(s, fields, self.recipe.positive.sweeps, self.seed, (*words, "positive"), known, held=held)
 
-    def _sleep(self, s: State, fields: State, rates: Rates, clock: tuple[int, bool], words: Words) -> None:
-        """States of the model, and what they teach the recognition edges."""
+    def _sleep(
+        self,
+        s: State,
+        weighed: tuple[Array | None, float],
+        rates: Rates,
+        clock: tuple[int, bool],
+        words: Words,
+    ) -> None:
+        """States of the model, and what they teach the recognition edges.
+
+        Those that belong to cases of the batch, of whose given layers they are, have `weighed`: their weights and mass.
+        """
         net, cases = self.machine, len(next(iter(s.values())))
-        core = self.parts["core"].negative.states(cases)
+        core, paired = self.parts["core"].negative.states(cases), self.parts["core"].negative.paired
+        weights, mass = weighed if paired or not core else (None, 1.0)
         rows = len(next(iter(core.values()), ())) or cases
         dream = {n: (core[n] if n in core else np.resize(x, (rows, x.shape[1]))).copy() for n, x in s.items()}
         if not core:
@@ -206,7 +217,7 @@ class BeliefLearner:
         for name in net.recognition:
             learner = self.parts[f"q {name}"]
             _show(learner, dream)
-            learner.step(rows, None, 1.0, rates, clock, (*words, "q", name))
+            learner.step(rows, weights, mass, rates, clock, (*words, "q", name))
         net.refresh()
 
 

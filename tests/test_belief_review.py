@@ -18,7 +18,8 @@ from pgmdsl.runtime.classify import Question, classify
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.estimators.evidence import gather
 from pgmdsl.runtime.estimators.recognition import exact_sums, log_weights
-from pgmdsl.runtime.known import open_any
+from pgmdsl.runtime.known import known_of, open_any
+from pgmdsl.runtime.sampling import infer
 
 Array = NDArray[Any]
 
@@ -119,3 +120,18 @@ def test_dreams_that_belong_to_cases_have_their_weights(negative: str) -> None:
         steps.append({n: learner.machine.parameters[n] - x for n, x in parameters.items()})
     assert np.abs(steps[0]["R1"]).max() > 1e-3
     assert all(np.allclose(steps[0][n], steps[1][n], atol=1e-12) for n in parameters)
+
+
+def test_without_data_below_hidden_layers_follow_from_those_above() -> None:
+    """Given the label alone the means are those of the core, and of a pass down: q is not asked."""
+    edges = "h1 -> v : W\nh1 -- y : U\nv ~> h1 : R"
+    model = compiled(
+        f"model Down\nvisible v : binary[3]\nvisible y : softmax[3]\nhidden h1 : binary[2] bias a\n{edges}"
+    )
+    parameters = random_parameters(model, scale=2.0)
+    net, y = net_of(model, parameters), np.eye(3)
+    found = infer(known_of(net, cases(model, {"y": y})))
+    wanted = 1 / (1 + np.exp(-(parameters["a"] + y @ parameters["U"].T)))
+    assert np.allclose(found["h1"], wanted, atol=1e-12)
+    down = 1 / (1 + np.exp(-(parameters["b_v"] + wanted @ parameters["W"].T)))
+    assert np.allclose(found["v"], down, atol=1e-12)

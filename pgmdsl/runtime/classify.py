@@ -160,9 +160,8 @@ def recognised(known: Known, seed: int | None = None, number: int = 0) -> Known:
     with one_blas_thread():
         for k, part in enumerate(chunks(known, TOGETHER)):
             s = part.empty()
-            net.fill_missing(s, part.held)
-            net.pass_up(s, seed, ("classify", number, k), part.clamped)
-            parts.append({n: s[n] for n in net.core.layers if n in part.s or n in net.recognition})
+            reached = net.recognise(s, seed, ("classify", number, k), part.clamped, part.held)
+            parts.append({n: s[n] for n in net.core.layers if n in part.s or n in reached})
     s = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
     held = {n: mask for n, mask in known.held.items() if n in net.core.layers}
     return Known(net.core, known.cases, s, held, {n: x for n, x in known.lengths.items() if n in net.core.layers})

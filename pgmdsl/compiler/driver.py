@@ -82,13 +82,15 @@ def _compiled_whole(
     """The artifact of a model with directed edges: two files of kernels serve all its parts.
 
     Layers that are absent send nothing, so that the functions of the stack serve the core and the children as well, and
-    those of all recognition edges together every recognised layer.
+    those of all recognition edges together every recognised layer. Without such edges the stack's serve these too,
+    unless one has a lateral edge, which is no part of its recognition.
     """
 
     def planned(part: Model) -> KernelPlan:
         return plan_kernels(part, derive_model(part), sizes, dtype, _digest(model.source, sizes, dtype))
 
-    plans = (planned(parts.stack), *([planned(upward_of(model))] if model.recognition else []))
+    apart = model.recognition or any(e.lateral and e.layers[0] in parts.recognition for e in model.edges)
+    plans = (planned(parts.stack), *([planned(upward_of(model))] if apart else []))
     kernels, upward = emit_kernels(plans[0]), emit_kernels(plans[-1])
     found = parts.mapped(lambda part: _artifact(part, sizes, dtype, kernels))
     recognition = {name: replace(part, kernels=upward) for name, part in found.recognition.items()}

@@ -71,7 +71,7 @@ def stack_of(model: Model) -> Model:
 
 
 def upward_of(model: Model) -> Model:
-    """The layers with recognition edges and their sources, these edges being undirected."""
+    """The layers that are recognised and their sources, the edges between them being undirected."""
     parts = [recogniser_of(model, name) for name in recognised(model)]
     layers = {name: model.layers[name] for part in parts for name in part.layers}
     targets = {name: part.layers[name] for name, part in zip(recognised(model), parts, strict=True)}

@@ -71,8 +71,9 @@ class BeliefNet(Machine):
         self.parts: Parts = parts
         self.core = part(parts.core, kernels)
         self.children = {name: part(found, kernels) for name, found in parts.children.items()}
-        if artifact.recognition and upward is None:
-            upward = load_kernels(next(iter(parts.recognition.values())))
+        apart = [found for found in parts.recognition.values() if found.kernels != artifact.kernels]
+        if apart and upward is None:
+            upward = load_kernels(apart[0])
         self._upward = upward
         self.recognition = {n: part(found, upward or kernels) for n, found in parts.recognition.items()}
         super().__init__(artifact, kernels, parameters, colours=colours, lengths=lengths)
@@ -178,14 +179,29 @@ class BeliefNet(Machine):
         Latent children that are not recognised follow by the means of a pass down (Salakhutdinov 2015, eqs. 26-28).
         """
         known = {n for n in self.layers if n in clamped or n in self.given}
-        self.fill_missing(s, held)
-        self.pass_up(s, None, (), known | set(held))
-        seen = [n for n in self.core.layers if n in known or n in self.recognition]
+        reached = self.recognise(s, None, (), known, held)
+        seen = [n for n in self.core.layers if n in known or n in reached]
         if len(seen) < len(self.core.layers):
             here = {n: mask for n, mask in held.items() if n in self.core.layers}
             self.core.infer(self._of(self.core, s), self._of(self.core, fields), seen, sweeps, here)
-        free = [n for n in self.children if n in self.recognition and n not in held]
+        free = [n for n in self.children if n in reached and n not in held]
         self.pass_down(s, None, (), {*known, *free}, held)
+
+    def recognise(
+        self, s: State, seed: int | None, words: Words, clamped: Collection[str], held: Held = NOTHING
+    ) -> list[str]:
+        """A pass up from some layers, in place; returns the layers it reached: known ones and those with a source.
+
+        What sources lack is at the means of units without parents.
+        """
+        reached = [n for n in self.recognition if n in {*clamped, *held}]
+        for name, machine in self.recognition.items():
+            if name not in reached and not {*clamped, *held, *reached}.isdisjoint(machine.given):
+                reached.append(name)
+        unknown = [n for n in self.layers if n not in {*clamped, *held, *self.given, *self.recognition}]
+        self.fill_missing(s, {**held, **{n: np.zeros(s[n].shape, bool) for n in unknown}})
+        self.pass_up(s, seed, words, {*clamped, *held, *(n for n in self.recognition if n not in reached)})
+        return reached
 
     def mean_field(self, s: State, fields: State, sweeps: int, clamped: Collection[str], held: Held = NOTHING) -> None:
         """There is none: a child's normaliser has no mean in closed form."""

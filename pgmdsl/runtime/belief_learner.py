@@ -77,9 +77,7 @@ class BeliefLearner:
         self.states = machine.new_state(recipe.batch)
         self._fields = machine.new_state(recipe.batch)
         layers = machine.artifact.layers
-        # The scale of a hidden parent is in the weights that leave it: sigma has nothing of its own to learn.
-        scales = {p for n in self._hidden if machine.below(n) for p in layers[n].parameters.values()}
-        found = frozenset(trained) - scales
+        found = frozenset(trained)
         exact = replace(recipe, positive=Positive("exact"), negative=Negative("conditional"), sparsity=None)
 
         def learner(part: Machine, settings: Recipe, known: Collection[str], names: Collection[str]) -> Learner:
@@ -97,7 +95,7 @@ class BeliefLearner:
         dreams = replace(exact, batch=max(recipe.batch, recipe.negative.chains))
         for name, target in machine.recognition.items() if sleeps else ():
             units = set(layers[name].parameters.values())
-            self.parts[f"q {name}"] = learner(target, dreams, target.layers, frozenset(trained) - units)
+            self.parts[f"q {name}"] = learner(target, dreams, target.layers, found - units)
 
     def _core_recipe(self, exact: Recipe) -> Recipe:
         """The core's settings: its two phases cost nothing where its units are independent."""
@@ -176,7 +174,7 @@ class BeliefLearner:
             learner.step(cases, weights, mass, rates, clock, (*words, part))
         self.machine.refresh()
         if self.sleeps:
-            self._sleep(s, fields, rates, clock, words)
+            self._sleep(s, (weights, mass), rates, clock, words)
 
     def _waking(self) -> Iterator[tuple[str, Learner]]:
         """The learners of the model itself."""
@@ -195,10 +193,21 @@ class BeliefLearner:
         if not self.sleeps:
             net.gibbs(s, fields, self.recipe.positive.sweeps, self.seed, (*words, "positive"), known, held=held)
 
-    def _sleep(self, s: State, fields: State, rates: Rates, clock: tuple[int, bool], words: Words) -> None:
-        """States of the model, and what they teach the recognition edges."""
+    def _sleep(
+        self,
+        s: State,
+        weighed: tuple[Array | None, float],
+        rates: Rates,
+        clock: tuple[int, bool],
+        words: Words,
+    ) -> None:
+        """States of the model, and what they teach the recognition edges.
+
+        Those that belong to cases of the batch, of whose given layers they are, have `weighed`: their weights and mass.
+        """
         net, cases = self.machine, len(next(iter(s.values())))
-        core = self.parts["core"].negative.states(cases)
+        core, paired = self.parts["core"].negative.states(cases), self.parts["core"].negative.paired
+        weights, mass = weighed if paired or not core else (None, 1.0)
         rows = len(next(iter(core.values()), ())) or cases
         dream = {n: (core[n] if n in core else np.resize(x, (rows, x.shape[1]))).copy() for n, x in s.items()}
         if not core:
@@ -208,7 +217,7 @@ class BeliefLearner:
         for name in net.recognition:
             learner = self.parts[f"q {name}"]
             _show(learner, dream)
-            learner.step(rows, None, 1.0, rates, clock, (*words, "q", name))
+            learner.step(rows, weights, mass, rates, clock, (*words, "q", name))
         net.refresh()
 
 

@@ -13,6 +13,8 @@ from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error, suggest
 from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.data import Data
+from pgmdsl.runtime.estimators.evidence import gather
+from pgmdsl.runtime.estimators.recognition import exact_sums, is_small, log_weights
 from pgmdsl.runtime.examples import Examples, require_torch, verify_inputs
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.known import Known, known_of
@@ -78,8 +80,11 @@ def _by_network(question: Question) -> Answer:
 def _by_posterior(question: Question) -> Answer:
     """By p(label | all else that is known): exact where all that is latent sums out, else by mean field.
 
-    In a belief net by that of the core, given the means of a deterministic pass up (Hinton, Osindero and Teh 2006).
+    In a belief net by that of the core, given the means of a deterministic pass up (Hinton, Osindero and Teh 2006);
+    where a directed edge joins the label, by that of all layers.
     """
+    if _is_directed(question):
+        return _by_joint(question)
     known, how = recognised(question.known), ""
     if known.machine is not question.machine:
         how = ", given the deterministic pass up"
@@ -94,6 +99,7 @@ def _by_posterior(question: Question) -> Answer:
 
 def _by_neutral(question: Question) -> Answer:
     """By mean field from labels that begin neutral: a few sweeps of the associative memory, given a pass up."""
+    _require_in_core(question, "neutral")
     means = infer(recognised(question.known), question.sweeps)[question.target]
     return Answer(means.astype(np.float64), f"mean field from neutral labels, {question.sweeps} sweeps")
 
@@ -105,12 +111,44 @@ def _by_passes(question: Question) -> Answer:
             f"--by passes averages over passes up, and {question.machine.artifact.name} has no directed edges: write "
             "--by posterior"
         )
+    _require_in_core(question, "passes")
     known, total = question.known, np.zeros(())
     with one_blas_thread():
         for number in range(PASSES):
             drawn = recognised(known, question.seed, number)
             total = total + np.concatenate([_posterior(part, question.target) for part in chunks(drawn, TOGETHER)])
     return Answer(total / PASSES, f"mean posterior over {PASSES} passes up")
+
+
+def _is_directed(question: Question) -> bool:
+    """Whether the label is a parent or a child, so that the undirected part does not say all of it."""
+    net, target = question.machine, question.target
+    return isinstance(net, BeliefNet) and (target in net.children or bool(net.below(target)))
+
+
+def _require_in_core(question: Question, method: str) -> None:
+    """Raise Error for a method that asks the undirected part alone of a label that directed edges join."""
+    if _is_directed(question):
+        raise Error(
+            f"--by {method} asks the undirected part of {question.machine.artifact.name}, and directed edges join "
+            f"{question.target} to other layers: write --by posterior"
+        )
+
+
+def _by_joint(question: Question) -> Answer:
+    """By p(label, all else that is known): exact where the hidden parents sum out, else by its bound."""
+    known, classes, how = question.known, question.machine.artifact.layers[question.target].states, "exact posterior"
+    scores = np.empty((known.cases, classes))
+    with one_blas_thread():
+        for k, label in enumerate(np.eye(classes, dtype=known.machine.dtype)):
+            y = np.tile(label, (known.cases, 1))
+            evidence = gather(known.machine, {**known.s, question.target: y}, known.held, known.lengths)
+            if is_small(evidence):
+                scores[:, k] = exact_sums(evidence)
+            else:
+                scores[:, k] = log_weights(evidence).mean(axis=0)
+                how = "posterior by the bounds of recognition"
+    return Answer(_normalised(scores), how)
 
 
 def recognised(known: Known, seed: int | None = None, number: int = 0) -> Known:
@@ -122,9 +160,8 @@ def recognised(known: Known, seed: int | None = None, number: int = 0) -> Known:
     with one_blas_thread():
         for k, part in enumerate(chunks(known, TOGETHER)):
             s = part.empty()
-            net.fill_missing(s, part.held)
-            net.pass_up(s, seed, ("classify", number, k), part.clamped)
-            parts.append({n: s[n] for n in net.core.layers if n in part.s or n in net.recognition})
+            reached = net.recognise(s, seed, ("classify", number, k), part.clamped, part.held)
+            parts.append({n: s[n] for n in net.core.layers if n in part.s or n in reached})
     s = {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
     held = {n: mask for n, mask in known.held.items() if n in net.core.layers}
     return Known(net.core, known.cases, s, held, {n: x for n, x in known.lengths.items() if n in net.core.layers})
@@ -138,8 +175,12 @@ def _posterior(known: Known, target: str) -> Doubles:
         y = np.zeros((known.cases, classes), known.machine.dtype)
         y[:, k] = 1
         scores[:, k] = -known.machine.free_energy({**known.s, target: y})
-    scores -= scores.max(axis=1, keepdims=True)
-    shares = np.exp(scores)
+    return _normalised(scores)
+
+
+def _normalised(scores: Doubles) -> Doubles:
+    """Probabilities of classes from their logarithms, up to a constant of each case."""
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 

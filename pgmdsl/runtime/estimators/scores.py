@@ -13,7 +13,7 @@ from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.estimators.bound import bound_of
 from pgmdsl.runtime.estimators.evidence import Evidence, gather, unique_rows
 from pgmdsl.runtime.estimators.exact import LIMIT, cost_of_sums, sums_of
-from pgmdsl.runtime.estimators.recognition import exact_sums, is_small, log_weights
+from pgmdsl.runtime.estimators.recognition import exact_sums, is_small, log_weights, parents_lacking
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, Side, doubt_figure
 from pgmdsl.runtime.machine import NOTHING, Held, Machine
 
@@ -120,7 +120,8 @@ def evaluate(
     documents, orders = observed_documents(evidence), log_orders(evidence)
     of_words = " of ordered documents" if documents else ""
     figures = [summarise(f"{name} {_kind(scores, of_words)}", scores, log_partition, weights, bits)]
-    if scores.method.startswith("enumeration"):
+    net = isinstance(machine, BeliefNet)
+    if scores.method.startswith("enumeration") and not (net and parents_lacking(evidence)):
         by, values = _bound(evidence)
         bound = values - log_partition.of_cases(evidence.cases)
         lower = Scores(bound, "lower bound", scores.method.replace("enumeration", by))

@@ -25,6 +25,7 @@ from pgmdsl.runtime.random import stream_key
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
+SWEEPS = 10  # of Gibbs in a core of which entries are missing, given a pass up
 
 
 def machine_of(
@@ -121,8 +122,7 @@ class BeliefNet(Machine):
     @property
     def weights(self) -> tuple[str, ...]:
         """The weights of all its edges, each once."""
-        every = (*self.artifact.edges, *self.artifact.directed, *self.artifact.recognition)
-        return tuple(dict.fromkeys(edge.weight for edge in every))
+        return tuple(dict.fromkeys(edge.weight for edge in self.artifact.all_edges))
 
     def below(self, layer: str) -> tuple[str, ...]:
         """The children of a layer."""
@@ -221,13 +221,22 @@ class BeliefNet(Machine):
     def _of(machine: Machine, s: State) -> State:
         return {n: s[n] for n in machine.layers}
 
-    def draw_up(self, s: State, fields: State, seed: int, words: Words, clamped: Collection[str]) -> None:
-        """States of all layers that are not clamped from those that are, in place: by the pass up, then the core's."""
+    def draw_up(
+        self, s: State, fields: State, seed: int, words: Words, clamped: Collection[str], held: Held = NOTHING
+    ) -> None:
+        """States of all that is latent but entries of children, in place: by the pass up, then the core given these.
+
+        Where entries of the core are missing, such as labels, it is drawn by Gibbs sweeps.
+        """
         known = {n for n in self.layers if n in clamped or n in self.given}
-        self.pass_up(s, seed, words, known)
+        self.pass_up(s, seed, words, known | set(held))
+        here = {n: mask for n, mask in held.items() if n in self.core.layers}
         seen = [n for n in self.core.layers if n in known or n in self.recognition]
         if len(seen) < len(self.core.layers):
-            self.core.bottom_up(self._of(self.core, s), self._of(self.core, fields), seen, seed, (*words, "core"))
+            core, room = self._of(self.core, s), self._of(self.core, fields)
+            self.core.bottom_up(core, room, seen, seed, (*words, "core"), here)
+            if here:
+                self.core.gibbs(core, room, SWEEPS, seed, (*words, "core"), seen, held=here)
 
     # --- sampling -----------------------------------------------------------------------------------------
 

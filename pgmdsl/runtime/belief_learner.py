@@ -187,7 +187,7 @@ class BeliefLearner:
             net.pass_down(s, self.seed, (*words, "missing"), [n for n in net.children if n != name], held)
         passes = FILLING if held and self.sleeps else 1
         for number in range(passes):
-            net.draw_up(s, fields, self.seed, (*words, "wake", number), [*known, *held])
+            net.draw_up(s, fields, self.seed, (*words, "wake", number), known, held)
             if held and self.sleeps:
                 net.pass_down(s, self.seed, (*words, "wake", number), [n for n in net.children if n not in held], held)
         if not self.sleeps:

@@ -295,7 +295,7 @@ def test_refuted_with_numbers_and_terms() -> None:
 
 def test_refuted_on_the_field_of_the_odds() -> None:
     one = verdict(DBM, f"{LEFT} == 1/(1 + exp(a1[j] - sum(W1[i,j]*v[i] for i) - sum(W2[j,k]*h2[k] for k)))")
-    assert one.differences == ("the right side has -a1[j] for a1[j]",)
+    assert one.differences == ("the right side has the sign of the bias a1[j] reversed",)
 
 
 def test_refuted_by_shape() -> None:
@@ -410,7 +410,7 @@ def test_work_is_bounded() -> None:
     dummies = "*".join(f"W[i{k},j{k}]*W[i{(k + 1) % 7},j{k}]" for k in range(7))
     names = ", ".join(f"i{k}, j{k}" for k in range(7))
     assert verdict(RBM, f"d(energy, a[j]) == -h[j] + 0*sum({dummies} for {names})").status == "proved"
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 10
 
 
 def test_the_same_file_has_the_same_verdicts() -> None:

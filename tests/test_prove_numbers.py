@@ -56,7 +56,7 @@ def test_a_denominator_that_is_zero_but_for_rounding_is_no_proof() -> None:
 
 
 def test_a_proof_of_a_wrong_normal_form_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgmdsl.compiler.prove.is_proved", lambda *_: True)
+    monkeypatch.setattr("pgmdsl.compiler.claim.Claim._is_one_form", lambda *_: True)
     assert verdict(RBM, "d(energy, b[i]) == -v[i] + 0.001").status == "refuted"
     assert verdict(RBM, "gradient(b[i]) == data(v[i]) - 1.001*model(v[i])").status == "refuted"
     assert verdict(RBM, "gradient(b[i]) == data(v[i]) - model(v[i])").status == "proved"

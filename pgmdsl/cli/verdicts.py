@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from pgmdsl.compiler.prove import Verdict
     from pgmdsl.grammar.source import Source
 
+LONG = 200  # of a line that nobody would read; `--json` has it
+
 
 def verdict_text(source: Source, verdict: Verdict) -> str:
     """The status, title and place of a check in one line; below it what refutes it, or why it is not proved.
@@ -22,7 +24,9 @@ def verdict_text(source: Source, verdict: Verdict) -> str:
     lines = [f"{status:<10} {verdict.title}  ({source.name}:{line}:{column})"]
     if verdict.status != "proved":
         lines.append(f"           {verdict.detail}")
-    lines.extend(f"           {difference}" for difference in verdict.differences)
+    if verdict.mend:
+        lines.append(f"           {verdict.mend}")
+    lines.extend(f"           {difference}" for difference in verdict.differences if len(difference) <= LONG)
     if verdict.expected_refuted and not verdict.passed:
         lines.append("           the file says that this is refuted: mend the formula, or leave out the word")
     return "\n".join(lines)
@@ -43,6 +47,7 @@ def verdict_json(source: Source, verdict: Verdict) -> dict[str, Any]:
         "points": verdict.points,
         "counterexample": counterexample,
         "differences": list(verdict.differences),
+        "mend": verdict.mend or None,
         "line": line,
         "column": column,
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pgmdsl.compiler.expressions import renamed
+from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.normal import Algebra
 from pgmdsl.compiler.normal_product import subtract
 from pgmdsl.compiler.normal_read import Reader
-from pgmdsl.compiler.normal_terms import Function, Monomial, NoProofError, Poly
+from pgmdsl.compiler.normal_terms import Exp, Function, Monomial, NoProofError, Poly
 from pgmdsl.compiler.normal_write import Writer
+from pgmdsl.compiler.slips import role
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.syntax import Call, Expression, Generator
 
@@ -15,10 +17,13 @@ MOST_TERMS = 6
 ACTIVATIONS = ("sigmoid", "tanh", "exp", "softplus")
 
 
-def differing_terms(reader: Reader, writer: Writer, left: Expression, right: Expression) -> tuple[str, ...]:
-    """What the right side lacks, has too much, or has with another factor, compared inside of a common activation.
+def differing_terms(
+    model: Model, reader: Reader, writer: Writer, left: Expression, right: Expression
+) -> tuple[str, ...]:
+    """What the right side lacks, has too much, or has with another factor.
 
-    Empty where the sides have no normal form.
+    Compared inside of a common activation; products of exponentials by their logarithms. Empty where the sides have no
+    normal form.
     """
     left, right = _inside(left, right)
     try:
@@ -28,27 +33,43 @@ def differing_terms(reader: Reader, writer: Writer, left: Expression, right: Exp
     fields = _log_odds(reader.algebra, first), _log_odds(reader.algebra, second)
     if fields[0] is not None and fields[1] is not None:
         first, second = fields[0], fields[1]
+    how = ""
+    logarithms = _logarithm(reader.algebra, first), _logarithm(reader.algebra, second)
+    if logarithms[0] is not None and logarithms[1] is not None:
+        how, first, second = "as logarithms, ", logarithms[0], logarithms[1]
     difference = subtract(first, second)
     if any(isinstance(atom, Function) and atom.name == "inverse" for m in difference for atom, _ in m.factors):
         return (f"the left side is {format_expression(left)}",)
     terms = sorted(difference, key=lambda m: (len(m.bound), m.key))
-    lines = [_line(writer, monomial, first, second) for monomial in terms[:MOST_TERMS]]
+    lines = [how + _line(model, writer, monomial, first, second) for monomial in terms[:MOST_TERMS]]
     if len(terms) > MOST_TERMS:
         lines.append(f"and {len(terms) - MOST_TERMS} more terms differ")
     return tuple(lines)
 
 
-def _line(writer: Writer, monomial: Monomial, left: Poly, right: Poly) -> str:
+def _line(model: Model, writer: Writer, monomial: Monomial, left: Poly, right: Poly) -> str:
     """How one term differs."""
+
+    def shown(poly: Poly) -> str:
+        return role(model, writer.write({monomial: poly[monomial]}))
+
     if monomial not in right:
-        return f"the right side lacks {_shown(writer, monomial, left)}"
+        return f"the right side lacks {shown(left)}"
     if monomial not in left:
-        return f"the right side has the extra term {_shown(writer, monomial, right)}"
-    return f"the right side has {_shown(writer, monomial, right)} for {_shown(writer, monomial, left)}"
+        return f"the right side has the extra term {shown(right)}"
+    if left[monomial] == -right[monomial]:
+        return f"the right side has the sign of {shown(right if right[monomial] > 0 else left)} reversed"
+    return f"the right side has {shown(right)} for {shown(left)}"
 
 
-def _shown(writer: Writer, monomial: Monomial, poly: Poly) -> str:
-    return format_expression(writer.write({monomial: poly[monomial]}))
+def _logarithm(algebra: Algebra, poly: Poly) -> Poly | None:
+    """The logarithm of one product that holds an exponential; None for other formulas."""
+    if len(poly) != 1 or not any(isinstance(atom, Exp) for monomial in poly for atom, _ in monomial.factors):
+        return None
+    try:
+        return algebra.log(poly)
+    except NoProofError:
+        return None
 
 
 def _inside(left: Expression, right: Expression) -> tuple[Expression, Expression]:

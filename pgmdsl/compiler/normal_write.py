@@ -10,8 +10,9 @@ from typing import assert_never
 from pgmdsl.compiler.expressions import ONE, ZERO, Term, call, constant, entry, fresh_index, product, sum_over, total
 from pgmdsl.compiler.normal import Algebra
 from pgmdsl.compiler.normal_labels import renamed_factors
+from pgmdsl.compiler.normal_laws import bound_by, is_expectation
 from pgmdsl.compiler.normal_terms import Atom, Delta, Exp, Function, Monomial, Poly, Ref, freeze
-from pgmdsl.grammar.syntax import Binary, Compare, Conditional, Expression, Name, Number
+from pgmdsl.grammar.syntax import Binary, Call, Compare, Conditional, Expression, Name, Number
 
 Factor = tuple[Atom, Fraction]
 
@@ -126,12 +127,28 @@ class Writer:
             case Function("positive" | "nonnegative" as name, argument):
                 sign = ">" if name == "positive" else ">="
                 return Conditional(ONE, Compare(sign, self.write(dict(argument), used), ZERO), ZERO)
+            case Function("log", argument):
+                return _logarithm(self.write(dict(argument), used))
+            case Function(name, argument) if bound_by(name):
+                body = (self.write(dict(argument), used),)
+                return (
+                    Call("expect", body, under="q") if is_expectation(name) else Call("sum", body, over=bound_by(name))
+                )
             case Function(name, argument):
                 return call(name, self.write(dict(argument), used))
             case Exp(exponent):
                 return call("exp", self.write({exponent: Fraction(1)}, used))
             case _:
                 assert_never(atom)
+
+
+def _logarithm(argument: Expression) -> Expression:
+    """The logarithm; that of 1 + exp(x) is softplus(x)."""
+    match argument:
+        case Binary("+", Number("1"), Call("exp", (exponent,))):
+            return call("softplus", exponent)
+        case _:
+            return call("log", argument)
 
 
 def _number(value: int) -> list[Expression]:

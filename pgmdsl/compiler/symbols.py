@@ -108,12 +108,18 @@ class Symbols:
         sizes = [self.extent(layer, self.letters[name].index(i)) for i in indices if i not in held]
         return product([*sizes, sum_over(body, [i for i in indices if i in held])])
 
-    def reader(self, means: Iterable[str] = (), fixed: Mapping[str, Fraction] | None = None) -> Reader:
+    def reader(
+        self,
+        means: Iterable[str] = (),
+        fixed: Mapping[str, Fraction] | None = None,
+        algebra: Algebra | None = None,
+    ) -> Reader:
         """A reader of formulas, for one proof; the names of the layers in `means` stand for means, not states.
 
-        Parameters in `fixed` are read as these numbers.
+        Parameters in `fixed` are read as these numbers. `algebra` is that of an earlier reader of the same names, so
+        that the work allowed is that of both.
         """
-        return Reader(Algebra(self._laws(set(means))), self.shapes, fixed)
+        return Reader(algebra or Algebra(self._laws(set(means))), self.shapes, fixed)
 
     def _laws(self, means: Container[str]) -> Laws:
         """What is known of the names; those of the layers in `means` stand for means."""

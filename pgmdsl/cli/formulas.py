@@ -1,14 +1,13 @@
-"""`pgmc derive`, `verify`, `graph`, `compile`: what follows from the text."""
+"""`pgmc derive`, `graph`, `compile`: what follows from the text."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from pgmdsl.cli.common import FILE, JSON, SIZES, echo_json, parse_sizes, write_output, writing
+from pgmdsl.cli.common import FILE, JSON, SIZES, parse_sizes, write_output, writing
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 
@@ -37,42 +36,6 @@ def derive_command(file: Path, latex: bool, as_json: bool, output: Path | None) 
     else:
         text = (derivation_latex if latex else derivation_text)(model, derivation)
     write_output(output, text)
-
-
-@click.command("verify")
-@FILE
-@JSON
-def verify_command(file: Path, as_json: bool) -> None:
-    """Decide every check of FILE: proved for all sizes, refuted with numbers, or agrees at random points.
-
-    Exit status 1 if a check is refuted (or one marked `refuted` is not).
-    """
-    from pgmdsl.cli.verdicts import verdict_json, verdict_text
-    from pgmdsl.compiler.derive import derive_model
-    from pgmdsl.compiler.driver import checked_model
-    from pgmdsl.compiler.prove import verify_checks
-
-    source = read_source(file)
-    model, _ = checked_model(source, {})
-    verdicts = verify_checks(model, derive_model(model))
-    passed = all(v.passed for v in verdicts)
-    if as_json:
-        echo_json({"file": str(file), "passed": passed, "checks": [verdict_json(source, v) for v in verdicts]})
-    else:
-        for verdict in verdicts:
-            click.echo(verdict_text(source, verdict))
-        if not verdicts:
-            click.echo(f'{file} has no checks: write one, for example\n  check "mine": energy == ...')
-        else:
-            counts = ", ".join(
-                f"{n} {status}"
-                for status in ("proved", "agrees", "refuted", "undecided")
-                if (n := sum(v.outcome == status for v in verdicts))
-            )
-            wrong = sum(not v.passed for v in verdicts)
-            noun = "1 check does" if wrong == 1 else f"{wrong} checks do"
-            click.echo(f"{file}: {counts}" + (f"; {noun} not end as the file says" if wrong else ""))
-    sys.exit(0 if passed else 1)
 
 
 @click.command("graph")

@@ -16,7 +16,7 @@ COMMANDS = {
     "fmt": ("language", "Lay a model file out in the one canonical way."),
     "explain": ("language", "Explain a diagnostic code, with an example and its mend."),
     "derive": ("formulas", "Print the energy, conditionals, mean field, free energy and gradients."),
-    "verify": ("formulas", "Prove or refute the checks of a model file."),
+    "verify": ("verify", "Prove or refute the checks of model files, or of the textbook."),
     "graph": ("formulas", "Draw the model as a picture."),
     "compile": ("formulas", "Write the generated kernels and the derivation."),
     "train": ("training", "Train a model as its file says, into a new run directory."),

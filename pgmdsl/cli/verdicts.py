@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,3 +64,48 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     return float(value)
+
+
+def textbook_text(found: Iterable[tuple[str, Source, Sequence[Verdict]]]) -> str:
+    """The verdicts on a textbook's checks as a table by source and equation, and how many there are of each.
+
+    Args:
+        found: the file's name, its source and the verdicts on its checks, for each file.
+    """
+    from pgmdsl.textbook import reference
+
+    by_source: dict[str, list[tuple[str, str, str, Verdict]]] = {}
+    counts: Counter[str] = Counter()
+    for name, source, verdicts in found:
+        for verdict in verdicts:
+            cited, equation, words = reference(verdict.title)
+            line, _ = source.line_column(verdict.span.start)
+            place = f"{'/'.join(Path(name).parts[-2:]).removeprefix('textbook/')}:{line}"
+            by_source.setdefault(cited, []).append((equation, words, place, verdict))
+            kind = "refuted, as the file says" if verdict.expected_refuted and verdict.passed else verdict.outcome
+            counts[kind] += 1
+    lines: list[str] = []
+    for cited in sorted(by_source):
+        rows = sorted(by_source[cited], key=lambda row: _natural(row[0]))
+        width = max(len(row[0]) for row in rows)
+        lines += ["", cited]
+        for equation, words, place, verdict in rows:
+            mark = verdict.outcome if verdict.passed else f"{verdict.outcome}, and should not be"
+            lines.append(f"  {equation:<{width}}  {mark:<7}  {words}  ({place})")
+            if verdict.status == "refuted":
+                lines.append(f"  {'':<{width}}           {_why(verdict)}")
+    summary = ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
+    return "\n".join([*lines[1:], "", summary])
+
+
+def _why(verdict: Verdict) -> str:
+    """Why a check is refuted, in a line."""
+    shown = [d for d in verdict.differences if len(d) <= LONG]
+    return verdict.mend or "; ".join(shown) or verdict.detail
+
+
+def _natural(equation: str) -> list[tuple[int, str]]:
+    """Equations in the order in which people number them: 9 before 10, and what has no number last."""
+    if not equation:
+        return [(10**9, "")]
+    return [(int(part), "") if part.isdigit() else (10**6, part) for part in re.findall(r"\d+|\D+", equation)]

@@ -133,6 +133,7 @@ class Algebra(Expectations):
         if not entries or prod(map(len, entries.values())) > MOST_PARTS:
             return None
         entry, values = min(entries.items(), key=lambda item: item[0].key)
+        self.used.setdefault(f"a function of a unit of {entry.name} is told by its value in each state")
         terms: list[Poly] = []
         for k, value in enumerate(values):
             weight = {

@@ -121,6 +121,7 @@ class Contents(Products, ABC):
             lead, share = max(atom.argument, key=lambda term: (len(term[0].factors), term[0].key))
             if lead.bound or not lead.factors or any(powers.get(a, ZERO) < p for a, p in lead.factors):
                 continue
+            self.used.setdefault("x/(1 + x) = 1 - 1/(1 + x)")
             left = dict(powers)
             for a, p in (*lead.factors, (atom, UNIT)):
                 left[a] -= p

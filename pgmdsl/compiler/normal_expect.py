@@ -69,6 +69,7 @@ class Expectations(Contents, ABC):
     def _mean(self, layer: LayerMean, places: Sequence[tuple[str, ...]]) -> Poly | None:
         """The mean of the product of the states at these places; None where that is not known."""
         means = [self.substitute(layer.mean, dict(zip(layer.letters, place, strict=True))) for place in places]
+        self.used.setdefault(f"units of {layer.name} are independent under q, given the layers drawn before it")
         if len(places) == 1:
             return means[0]
         if len(places) > 2:

@@ -68,12 +68,14 @@ def bare_logarithm(monomial: Monomial) -> Function | None:
 class Products(ABC):
     """Products of polynomials in which states reduce by the laws of their names.
 
-    One instance serves one proof: it counts the work done and makes fresh names.
+    One instance serves one proof: it counts the work done and makes fresh names. `used` are the laws that were used, in
+    words, in the order of their first use.
     """
 
     def __init__(self, laws: Laws, work: int) -> None:
         """Start with no work done."""
         self.laws = laws
+        self.used: dict[str, None] = {}
         self._work = work
         self._names = 0
 
@@ -124,6 +126,7 @@ class Products(ABC):
         pair = self._same_site(powers)
         if pair is not None:
             kept, dropped = pair
+            self.used.setdefault(f"of the entries of a site of {kept.name} one is 1, the others are 0")
             del powers[dropped]
             powers[Delta(kept.indices[-1], dropped.indices[-1])] = UNIT
             return self.product(coefficient, bound, powers)
@@ -154,6 +157,8 @@ class Products(ABC):
                 case Ref(name) if name in self.laws.one_hot:
                     power = _indicator_power(power)
                 case Ref(name) if name in self.laws.values:
+                    if power >= len(self.laws.values[name]):
+                        self.used.setdefault(power_law(name, self.laws.values[name]))
                     terms = [(k, c) for k, c in enumerate(power_on(self.laws.values[name], power)) if c]
                     if not terms:
                         return ZERO, {}, []
@@ -165,6 +170,7 @@ class Products(ABC):
                 case Ref(symmetric=True) if self._on_diagonal(atom):
                     if power < 0:
                         raise NoProofError("division by 0")
+                    self.used.setdefault(f"the diagonal of {atom.name} is 0")
                     return ZERO, {}, []
                 case Function(name) if name in INDICATORS:
                     power = _indicator_power(power)
@@ -195,6 +201,7 @@ class Products(ABC):
 
     def _used_delta(self, delta: Delta, coefficient: Fraction, bound: Mapping[str, Size], powers: Powers) -> Poly:
         """The product with one of two equal indices replaced by the other; a bound one disappears."""
+        self.used.setdefault("where two indices are equal, one stands for both")
         gone, kept = (delta.left, delta.right) if delta.left in bound else (delta.right, delta.left)
         others = {atom: power for atom, power in powers.items() if atom != delta}
         result = self.substitute(self.product(coefficient, {}, others), {gone: kept})
@@ -231,6 +238,7 @@ class Products(ABC):
                 unused[index] = False
                 del kept[holders[0]]
                 total = self.laws.totals[holders[0].name]
+                self.used.setdefault(f"the entries of {holders[0].name} sum to {total or 1}")
                 if total is not None:
                     kept[Ref(total, ())] = kept.get(Ref(total, ()), ZERO) + 1
         for index in bound:
@@ -243,6 +251,15 @@ class Products(ABC):
         if not isinstance(atom, Ref) or atom.indices.count(index) != 1 or atom.indices[-1] != index:
             return False
         return atom.name in self.laws.totals
+
+
+def power_law(name: str, values: tuple[Fraction, ...]) -> str:
+    """How powers of a state with few values reduce, in words."""
+    if values == (ZERO, UNIT):
+        return f"the square of a unit of {name} is the unit, which is 0 or 1"
+    if values == (-UNIT, UNIT):
+        return f"the square of a unit of {name} is 1, for it is -1 or 1"
+    return f"a power of a unit of {name}, which is one of {', '.join(map(str, values))}, is a polynomial in it"
 
 
 def _indicator_power(power: Fraction) -> Fraction:

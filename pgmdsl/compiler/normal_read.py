@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from pgmdsl.compiler.model import Size
@@ -27,11 +28,21 @@ from pgmdsl.grammar.syntax import (
 HALF = Fraction(1, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A call inside of a formula and its normal form; `bound` maps indices in force around it to their fresh names."""
+
+    node: Call
+    poly: Poly
+    bound: Mapping[str, str]
+
+
 class Reader:
     """Reads formulas whose names have these shapes.
 
-    `ranges` is filled as it reads: the range of an index is that of the axis where it is used. Indices that are
-    bound are given fresh names before anything else, so that none is captured.
+    `readings` are the calls that were read, inner ones first. `ranges` is filled as it reads: the range of an index is
+    that of the axis where it is used. Indices that are bound are given fresh names before anything else, so that none
+    is captured.
     """
 
     def __init__(
@@ -42,13 +53,19 @@ class Reader:
         self.fixed = fixed or {}
         self.shapes = shapes
         self.ranges: dict[str, Size] = {}
+        self.readings: list[Reading] = []
 
     def read(self, node: Expression, bound: Mapping[str, str] | None = None) -> Poly:
         """The normal form of a formula; `bound` maps the indices in force that are bound to their fresh names.
 
         Raises `NoProofError` for what has no normal form.
         """
-        bound = bound or {}
+        poly = self._read(node, bound or {})
+        if isinstance(node, Call):
+            self.readings.append(Reading(node, poly, dict(bound or {})))
+        return poly
+
+    def _read(self, node: Expression, bound: Mapping[str, str]) -> Poly:
         match node:
             case Number():
                 return number(node.value)

@@ -14,6 +14,7 @@ from pgmdsl.compiler.mend import mend_of
 from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.refute import Comparison, Counterexample, Hindrance
 from pgmdsl.compiler.scope import examine_check
+from pgmdsl.compiler.steps import Proof, proofs_of
 from pgmdsl.compiler.symbols import Symbols
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.source import NOWHERE, Span
@@ -91,6 +92,13 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
     if not least.points:
         return _verdict(check, "agrees", f"no proof found, and {HINDRANCES[least.hindrance]}")
     return _verdict(check, "agrees", f"at {least.points} random points; no proof found", points=least.points)
+
+
+def check_proofs(model: Model, derivation: Derivation, check: CheckDeclaration) -> tuple[Proof, ...]:
+    """The steps of the proof of each part of a check that is proved."""
+    examined = examine_check(model, check, Diagnostics(model.source))
+    assert examined is not None, "what is proved has no mistakes"
+    return proofs_of(claim_of(Fields(Symbols.of(model), derivation.contributions), examined))
 
 
 def _refuted(fields: Fields, claim: Claim, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:

@@ -18,6 +18,12 @@ from pgmdsl.compiler.units import Counts
 from pgmdsl.grammar.format import format_expression
 from pgmdsl.grammar.syntax import Call, Expression, Index, Name
 
+LATEX_HEAD = r"""\documentclass{article}
+\usepackage[margin=2.2cm]{geometry}
+\usepackage{amsmath}
+\allowdisplaybreaks
+\begin{document}"""
+LATEX_TAIL = r"\end{document}"
 WIDTH = 110  # of a line of text, where the terms of a formula let it break
 _SIGNS = ("—", "—", "→", "⇝")  # between the layers of an edge
 _SIGN = re.compile(r" (?=[+−] )")  # where a line may break inside a term
@@ -54,20 +60,13 @@ def derivation_text(model: Model, derivation: Derivation) -> str:
         lefts = [unicode_text(line.left) if not isinstance(line.left, str) else line.left for line in section.lines]
         width = max((len(left) for left in lefts), default=0)
         for left, line in zip(lefts, section.lines, strict=True):
-            out += _wrapped(f"{indent}{left:<{width}} = ", line.right)
+            out += wrapped(f"{indent}{left:<{width}} = ", line.right)
     return "\n".join(out) + "\n"
 
 
 def derivation_latex(model: Model, derivation: Derivation) -> str:
     """The whole derivation as a LaTeX document (amsmath): a heading and an aligned display for each section."""
-    out = [
-        r"\documentclass{article}",
-        r"\usepackage[margin=2.2cm]{geometry}",
-        r"\usepackage{amsmath}",
-        r"\allowdisplaybreaks",
-        r"\begin{document}",
-        rf"\section*{{{escaped(_title(model))}}}",
-    ]
+    out = [LATEX_HEAD, rf"\section*{{{escaped(_title(model))}}}"]
     for section in _sections(model, derivation):
         heading = escaped(section.heading)
         if section.layer is None:
@@ -77,9 +76,9 @@ def derivation_latex(model: Model, derivation: Derivation) -> str:
         if section.remark:
             out.append(escaped(section.remark[0].upper() + section.remark[1:]) + ".")
         if section.lines:
-            rows = (rf"{_latex_left(line.left)} &= {_broken(line.right)}" for line in section.lines)
+            rows = (rf"{_latex_left(line.left)} &= {broken(line.right)}" for line in section.lines)
             out += [r"\begin{align*}", " \\\\\n".join(rows), r"\end{align*}"]
-    return "\n".join([*out, r"\end{document}", ""])
+    return "\n".join([*out, LATEX_TAIL, ""])
 
 
 def model_json(model: Model) -> dict[str, Any]:
@@ -263,7 +262,7 @@ def _mean_field(model: Model, derivation: Derivation) -> dict[str, Equation]:
     return {n: replace(e, right=rewrite(e.right, mark)) for n, e in derivation.mean_field.items()}
 
 
-def _wrapped(start: str, right: Expression) -> Iterator[str]:
+def wrapped(start: str, right: Expression) -> Iterator[str]:
     """The lines of one formula, broken between terms where it is long, and inside a term that is longer than a line."""
     line, indent = start, " " * len(start)
     for k, term in enumerate(unicode_terms(right)):
@@ -279,7 +278,7 @@ def _wrapped(start: str, right: Expression) -> Iterator[str]:
     yield line.rstrip()
 
 
-def _broken(right: Expression) -> str:
+def broken(right: Expression) -> str:
     """A displayed formula, broken between terms where it is long, and inside a term that is longer than a line."""
     out, length = "", 0
     for k, (term, plain) in enumerate(zip(latex_terms(right), unicode_terms(right), strict=True)):

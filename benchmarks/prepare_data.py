@@ -27,7 +27,7 @@ def main() -> None:
     """Write everything."""
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    load, out = _module(Path(sys.argv[1]) / "load.py"), Path(sys.argv[2])
+    load, out = module_of(Path(sys.argv[1]) / "load.py"), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     faces(load, out)
     newsgroups(load, out / "newsgroups")
@@ -38,7 +38,7 @@ def main() -> None:
     np.savez_compressed(out / "corel5k.npz", names=corel["tag_names"], **{key: corel[key] for key in keys})
 
 
-def _module(path: Path) -> ModuleType:
+def module_of(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("load", path)
     assert spec is not None
     assert spec.loader is not None

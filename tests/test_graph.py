@@ -14,7 +14,6 @@ from pgmdsl.compiler.graph import (
     closed_visible,
     gibbs_blocks,
     greedy_stages,
-    layer_graph,
     legal_phases,
     untrained_by_greedy,
 )
@@ -67,7 +66,7 @@ def test_blocks_partition_the_layers_and_cut_every_edge(model: Model) -> None:
 
 @given(models())
 def test_blocks_are_few(model: Model) -> None:
-    graph = layer_graph(model)
+    graph = networkx.Graph([pair for e in model.edges for pair in combinations(set(e.layers), 2)])
     blocks = gibbs_blocks(model)
     if networkx.is_bipartite(graph):
         assert len(blocks) == (2 if graph.number_of_edges() else len(blocks))
@@ -95,42 +94,6 @@ def test_blocks_are_few(model: Model) -> None:
 )
 def test_blocks_of_known_models(layers: str, edges: str, blocks: tuple[tuple[str, ...], ...]) -> None:
     assert gibbs_blocks(model_of(layers, edges)) == blocks
-
-
-def test_layer_graph_of_loops_and_products() -> None:
-    graph = layer_graph(model_of("v h g", "v-v v-h-g g-h-v"))
-    assert list(graph) == ["v", "h", "g", "W_v_h_g", "W_g_h_v"]
-    assert graph.nodes["W_v_h_g"] == {"role": "product"}
-    assert {frozenset(pair) for pair in graph.edges} == {
-        frozenset(pair) for pair in ("v", *((p, n) for p in ("W_v_h_g", "W_g_h_v") for n in "vhg"))
-    }
-    tied = layer_graph(tied_products())
-    assert list(tied)[4:] == ["T", "T 2"]
-
-
-def tied_products() -> Model:
-    lines = ["model X", *(f"{r} {n} : binary[2]" for r, n in zip(("visible", *["hidden"] * 3), "vhgf", strict=True))]
-    source = Source("m.ebm", "\n".join([*lines, "v * h * g : T", "v * h * f : T", ""]))
-    diagnostics = Diagnostics(source)
-    model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
-    assert model is not None
-    return model
-
-
-def test_layer_graph() -> None:
-    source = Source(
-        "m.ebm", "model M(D = 4)\nvisible v : softmax[2, D + 1]\nhidden h : spin[3]\nv -- h : W\nh -- v : U\n"
-    )
-    diagnostics = Diagnostics(source)
-    model = check_model(source, parse_file(source, diagnostics), diagnostics, {})
-    assert model is not None
-    graph = layer_graph(model)
-    assert dict(graph.nodes(data=True)) == {
-        "v": {"role": "visible", "unit": "softmax", "dims": "2, D + 1"},
-        "h": {"role": "hidden", "unit": "spin", "dims": "3"},
-    }
-    assert list(graph.edges(data="weight")) == [("v", "h", "W, U")]
-    assert graph.name == "M"
 
 
 @pytest.mark.parametrize(

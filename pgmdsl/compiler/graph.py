@@ -4,42 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pgmdsl.compiler.artifact import GreedyStage
 from pgmdsl.compiler.model import Model
 
-if TYPE_CHECKING:
-    import networkx
-
 # Orders in which networkx colours greedily. All are deterministic on nodes that are whole numbers.
 _STRATEGIES = ("DSATUR", "smallest_last", "largest_first", "connected_sequential_bfs")
-
-
-def layer_graph(model: Model) -> networkx.Graph:
-    """The layers as nodes (`role`, `unit`, `dims` as text), in file order, and an edge where weights join two.
-
-    Directed and recognition edges are not in it.
-    An edge's `weight` names its weights, separated by commas; a lateral edge is a loop. A multiplicative edge is a node
-    of role `product` with an edge to each of its layers; its name is that of its weight, with a number from the second
-    use on.
-    """
-    import networkx
-
-    graph = networkx.Graph(name=model.name)
-    for layer in model.layers.values():
-        graph.add_node(layer.name, role=layer.role, unit=layer.unit.name, dims=", ".join(str(d) for d in layer.dims))
-    for edge in model.edges:
-        if len(edge.layers) > 2:
-            again = sum(name == edge.weight or name.startswith(f"{edge.weight} ") for name in graph)
-            product = f"{edge.weight} {again + 1}" if again else edge.weight
-            graph.add_node(product, role="product")
-            graph.add_edges_from(((product, name) for name in edge.layers), weight=edge.weight)
-            continue
-        first, second = edge.layers
-        before = graph.get_edge_data(first, second, default={}).get("weight")
-        graph.add_edge(first, second, weight=f"{before}, {edge.weight}" if before else edge.weight)
-    return graph
 
 
 def gibbs_blocks(model: Model) -> tuple[tuple[str, ...], ...]:

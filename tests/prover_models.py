@@ -1,6 +1,6 @@
 """Models with checks that hold, for tests of the prover; see SIZES for the sizes they are tested at."""
 
-from textbook import SECTIONS
+from pgmdsl import textbook
 
 SPIN = """model Spin(D = 3, F = 2, G = 4)
 visible v  : spin[D]    bias b
@@ -236,7 +236,7 @@ MODELS = {
     "own": OWN,
     "sites": SITES,
     "gated": GATED,
-    **{f"textbook_{name}": text for name, text in SECTIONS.items()},
+    **{path.stem: path.read_text(encoding="utf-8") for path in textbook.files()},
 }
 SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "spin": ({"D": 3, "F": 2, "G": 4}, {"D": 2, "F": 3, "G": 1}),
@@ -250,27 +250,29 @@ SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "own": ({"T": 2, "Q": 1, "F": 2}, {"T": 1, "Q": 2, "F": 1}),
     "sites": ({"N": 2, "K": 3, "S": 2}, {"N": 3, "K": 2, "S": 3}),
     "gated": ({"C": 2, "D": 3, "F": 2, "K": 3}, {"C": 3, "D": 2, "F": 1, "K": 2}),
-    "textbook_general": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
-    "textbook_no_half": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
-    "textbook_unshared": ({"M": 2, "K": 3, "F": 2}, {"M": 3, "K": 2, "F": 1}),
-    "textbook_binary": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
-    "textbook_gaussian": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
-    "textbook_documents": ({"K": 3, "F": 2}, {"K": 2, "F": 3}),
-    "textbook_labels": ({"C": 3, "D": 2, "F": 2}, {"C": 2, "D": 3, "F": 1}),
-    "textbook_multimodal": (
+    "01_fully_visible": ({"D": 3}, {"D": 2}),
+    "02_boltzmann_machine": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
+    "03_without_one_half": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
+    "04_rbm": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
+    "05_gaussian_rbm": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
+    "06_unshared_documents": ({"M": 2, "K": 3, "F": 2}, {"M": 3, "K": 2, "F": 1}),
+    "07_replicated_softmax": ({"K": 3, "F": 2}, {"K": 2, "F": 3}),
+    "08_labels": ({"C": 3, "D": 2, "F": 2}, {"C": 2, "D": 3, "F": 1}),
+    "09_sigmoid_belief_net": ({"D": 2, "F1": 3, "F2": 2, "F3": 1}, {"D": 3, "F1": 2, "F2": 1, "F3": 2}),
+    "10_deep_belief_net": ({"D": 2, "F1": 3, "F2": 2}, {"D": 3, "F1": 2, "F2": 1}),
+    "11_complementary_prior": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
+    "12_unrolled_rbm": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
+    "13_greedy_stack": ({"D": 3, "F1": 2, "F2": 1, "F3": 2}, {"D": 2, "F1": 1, "F2": 3, "F3": 1}),
+    "14_digits_and_labels": ({"D": 2, "F1": 1, "F2": 2, "K": 3, "F3": 1}, {"D": 1, "F1": 2, "F2": 1, "K": 2, "F3": 2}),
+    "15_gaussian_belief_net": ({"D": 1, "F": 3, "G": 2}, {"D": 2, "F": 2, "G": 1}),
+    "16_deep_boltzmann_machine_two": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),
+    "17_deep_boltzmann_machine_three": ({"D": 3, "F1": 2, "F2": 1, "F3": 2}, {"D": 2, "F1": 1, "F2": 3, "F3": 1}),
+    "18_annealing": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
+    "19_multimodal": (
         {"D": 1, "F1m": 2, "F2m": 1, "K": 3, "F1t": 1, "F2t": 2, "F3": 1},
         {"D": 2, "F1m": 1, "F2m": 2, "K": 2, "F1t": 2, "F2t": 1, "F3": 1},
     ),
-    "textbook_deep": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),
-    "textbook_belief_net": ({"D": 2, "F1": 3, "F2": 2, "F3": 1}, {"D": 3, "F1": 2, "F2": 1, "F3": 2}),
-    "textbook_belief": ({"D": 2, "F1": 3, "F2": 2}, {"D": 3, "F1": 2, "F2": 1}),
-    "textbook_complementary": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
-    "textbook_unrolled": ({"D": 3, "F": 2}, {"D": 2, "F": 3}),
-    "textbook_memory": ({"D": 2, "F1": 1, "F2": 2, "K": 3, "F3": 1}, {"D": 1, "F1": 2, "F2": 1, "K": 2, "F3": 2}),
-    "textbook_stack": ({"D": 3, "F1": 2, "F2": 1, "F3": 2}, {"D": 2, "F1": 1, "F2": 3, "F3": 1}),
-    "textbook_dense": ({"D": 1, "F": 3, "G": 2}, {"D": 2, "F": 2, "G": 1}),
-    "textbook_field": ({"D": 3, "P": 2}, {"D": 2, "P": 3}),
-    "textbook_bounded": ({"D": 3, "F1": 2, "F2": 1, "F3": 2}, {"D": 2, "F1": 1, "F2": 3, "F3": 1}),
+    "20_backpropagation": ({"D": 2, "F": 3, "K": 2}, {"D": 3, "F": 2, "K": 1}),
     "rbm": ({"D": 3, "F": 2}, {"D": 4, "F": 3}),
     "gaussian_rbm": ({"D": 2, "F": 3}, {"D": 1, "F": 2}),
     "dbm": ({"D": 3, "F1": 2, "F2": 4}, {"D": 2, "F1": 3, "F2": 1}),

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from plain import differs
-from prover_models import COUNTS, GATED, GRID, HALF_LINE, LABELS, OWN, REAL, SITES, SPIN, SQUARE, TIED
+from prover_models import COUNTS, GATED, GRID, HALF_LINE, LABELS, MODELS, OWN, REAL, SITES, SPIN, SQUARE, TIED
 from random_models import RandomModel, random_models
-from textbook import DOCUMENTS
 from wide_models import wide_models
 
 from pgmdsl.compiler.derivation import Contribution, Derivation, Equation
@@ -38,7 +37,7 @@ BARE = {
     "own": OWN,
     "sites": SITES,
     "gated": GATED,
-    "documents": DOCUMENTS,
+    "documents": MODELS["07_replicated_softmax"],
     "dbm": (EXAMPLES / "dbm.ebm").read_text(encoding="utf-8"),
     "sbn": (EXAMPLES / "sbn.ebm").read_text(encoding="utf-8"),
     "dbn": (EXAMPLES / "dbn.ebm").read_text(encoding="utf-8"),

@@ -7,7 +7,7 @@ import oracle
 import pytest
 from plain import CASES, oracle_model, random_state
 from plain_values import Here, value_of
-from textbook_nets import COMPLEMENTARY
+from prover_models import MODELS
 
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.driver import checked_model
@@ -91,7 +91,7 @@ def test_recognition_weights_of_zero_leave_q_what_it_is() -> None:
 
 
 def test_the_bound_is_tight_at_the_tied_start_and_nowhere_else() -> None:
-    model, _ = checked_model(Source("tied.ebm", COMPLEMENTARY), {"D": 3, "F": 2})
+    model, _ = checked_model(Source("tied.ebm", MODELS["11_complementary_prior"]), {"D": 3, "F": 2})
     rng = np.random.default_rng(3)
     small = oracle_model(model, rng)
     for tied in (True, False):

@@ -121,6 +121,24 @@ def verdict(model: str, check: str) -> Verdict:
             "with length(c)*h[j] in place of h[j]: the document length, length(c), is missing (2 times)",
         ),
         (
+            DBM,
+            "gradient(W1[i,j]) == data(v[i]*h1[j]) - model(v[i])*model(h1[j])",
+            "with model(v[i]*h1[j]) in place of model(v[i])*model(h1[j]): an average of products is not the product of"
+            " averages",
+        ),
+        (
+            DBM,
+            "p(h2[k] = 1 | h1) == sigmoid(a2[k] + sum(W2[j,k] for j)*sum(h1[j] for j))",
+            "with sum(W2[j,k]*h1[j] for j) in place of sum(W2[j,k] for j)*sum(h1[j] for j): a sum of products is not the"
+            " product of sums",
+        ),
+        (
+            DBM,
+            "energy == -sum(W1[i,j]*v[i]*b[j] for i, j) - sum(W2[j,k]*h1[j]*h2[k] for j, k) - sum(b[i]*v[i] for i)"
+            " - sum(a1[j]*b[j] for j) - sum(a2[k]*h2[k] for k)",
+            "with the hidden unit h1[j] in place of the bias b[j] (2 times)",
+        ),
+        (
             NET,
             "sleep(R1[i,j]) == model(v[i]*(h1[j] - sigmoid(r_h1[j] + sum(W1[m,j]*v[m] for m))))",
             "with the weight R1[m,j] in place of the weight W1[m,j]",

@@ -145,10 +145,13 @@ class Claim:
         return compare(trials, self.free, left, right, most_points, apart=self.apart)
 
 
-def claim_of(fields: Fields, examined: Examined) -> Claim:
-    """The claim of a check without mistakes, in which no index runs over two sizes."""
+def claim_of(fields: Fields, examined: Examined, like: Claim | None = None) -> Claim:
+    """The claim of a check without mistakes, in which no index runs over two sizes.
+
+    `like` is a claim under the same assumptions, whose fields it then has.
+    """
     if examined.model is not fields.symbols.model:
-        fields = scaled(derive_fields(Symbols.of(examined.model)), examined.scale)
+        fields = like.fields if like is not None else scaled(derive_fields(Symbols.of(examined.model)), examined.scale)
     expander = Expander(fields, examined.check.right, examined.posterior, examined.means)
     sides = sides_of(expander, examined.form, examined.check.right, examined.of_q)
     return Claim(fields, examined.check, examined.form, examined.posterior, sides)

@@ -39,7 +39,7 @@ def differing_terms(
         how, first, second = "as logarithms, ", logarithms[0], logarithms[1]
     difference = subtract(first, second)
     if any(isinstance(atom, Function) and atom.name == "inverse" for m in difference for atom, _ in m.factors):
-        return (f"the left side is {format_expression(left)}",)
+        return (f"the left side is {format_expression(writer.write(first))}",)
     terms = sorted(difference, key=lambda m: (len(m.bound), m.key))
     lines = [how + _line(model, writer, monomial, first, second) for monomial in terms[:MOST_TERMS]]
     if len(terms) > MOST_TERMS:

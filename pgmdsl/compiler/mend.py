@@ -30,12 +30,13 @@ def mend_of(fields: Fields, check: CheckDeclaration) -> str:
         return ""
     slips = Slips(model, free_indices(examined.model, examined.form), isinstance(examined.form, Up))
     algebra: Algebra | None = None
+    claim: Claim | None = None
     most = MOST_NODES // sum(1 for _ in walk(check.right))
     for slip in slips.of(check.right)[:most]:
         mended = _examined(model, replace(check, right=slip.right))
         if mended is None or mended.clash is not None:
             continue
-        claim = claim_of(fields, mended)
+        claim = claim_of(fields, mended, claim)
         algebra = algebra or claim.reader().algebra
         if all(claim.proof(sides, algebra) is not None for sides in claim.sides):
             return f"it holds {slip.told.format(_named(fields, check, claim, slip))}"

@@ -20,6 +20,8 @@ from pgmdsl.grammar.syntax import Binary, Call, Compare, Expression, Generator, 
 HALF = Binary("/", Number("1"), Number("2"))
 TWO = Number("2")
 OPPOSITE = {"+": "-", "-": "+", "*": "/", "/": "*"}
+OF_AVERAGES = "an average of products is not the product of averages"
+OF_SUMS = "a sum of products is not the product of sums"
 TWINS = {"data": "model", "model": "data", "sum": "prod", "prod": "sum"}
 
 Rebuild = Callable[[Expression], Expression]
@@ -82,6 +84,8 @@ class Slips:
                 yield operand, "with the sign of {} reversed", 0, operand
             case Binary(op, left, right):
                 yield from _operator(node, op, left, right)
+                for joined, words in self._joined(node):
+                    yield joined, f"with {_shown(joined)} in place of {_shown(node)}{words}", 2, None
             case Call(function, arguments, generator=generator):
                 if function in TWINS and not node.over:
                     other = replace(node, function=TWINS[function])
@@ -128,6 +132,20 @@ class Slips:
             spin = Binary("-", Binary("*", TWO, here), Number("1"))
             yield spin, f"with {_shown(spin)}, which is -1 or 1, in place of {_shown(here)}", 4
 
+    def _joined(self, node: Binary) -> Iterator[tuple[Expression, str]]:
+        """A product of averages as the average of products, of sums as a sum of products, a factor in its sum."""
+        together = _averaged_together(node)
+        if together is not None:
+            yield together, f": {OF_AVERAGES}"
+        match node:
+            case Binary("*", Call("sum", (one,), generator=Generator(names)), Call("sum", (other,), generator=others)):
+                if others is not None and names == others.names:
+                    yield Call("sum", (Binary("*", one, other),), generator=others), f": {OF_SUMS}"
+            case Binary("*", Index(name, (Name(),)), Call("sum", (body,), generator=Generator((index,)) as generator)):
+                yield Call("sum", (Binary("*", body, Index(name, (Name(index),))),), generator=generator), ""
+            case _:
+                return
+
     def _factors(self, node: Expression, ranges: Mapping[str, Size]) -> Iterator[tuple[Expression, str]]:
         """The node with a factor that may have been forgotten, or a power."""
         shown = _shown(node)
@@ -156,14 +174,22 @@ class Slips:
     def _everywhere(self, right: Expression) -> Iterator[Slip]:
         """A name for another, or a factor missing, wherever an entry stands more than once."""
         entries = [node for node in walk(right) if isinstance(node, Index)]
+        ranges = dict(self.free)
+        for node in walk(right):
+            if isinstance(node, Call) and node.generator is not None:
+                ranges |= self._ranges(node)
         for node in dict.fromkeys(entries):
             often = entries.count(node)
             if often < 2:
                 continue
-            for twin in self._twins(node, self.free):
+            for twin in self._twins(node, ranges):
                 yield Slip(_replaced(right, node, twin), self._renaming(node, twin, f" ({often} times)"), 1)
-            for times, words in self._factors(node, self.free):
+            for times, words in self._factors(node, ranges):
                 yield Slip(_replaced(right, node, times), f"{words} ({often} times)", 4)
+        apart = [node for node in walk(right) if _averaged_together(node) is not None]
+        if len(apart) > 1:
+            joined = rewrite(right, _averaged_together)
+            yield Slip(joined, f"with averages of products, {_shown(joined)}: {OF_AVERAGES}", 2)
 
     # --- names ---
 
@@ -255,6 +281,15 @@ def _children(node: Expression) -> Iterator[tuple[Expression, Rebuild]]:
                 )
         case _:
             return
+
+
+def _averaged_together(node: Expression) -> Expression | None:
+    """`data(x*y)` for `data(x)*data(y)`; None for other formulas."""
+    match node:
+        case Binary("*", Call("data" | "model" as kind, (one,)), Call(same, (other,))) if same == kind:
+            return call(kind, Binary("*", one, other))
+        case _:
+            return None
 
 
 def _replaced(whole: Expression, old: Expression, new: Expression) -> Expression:

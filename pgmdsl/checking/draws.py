@@ -2,8 +2,8 @@
 
 Each site's draw is turned into a uniform number by the distribution function of the site given all others (Rosenblatt
 1952), a draw of a discrete site by a random point of its step: for a right sampler these numbers are independent and
-uniform, whatever the fields. Chi-square tests look at each site's numbers, at those of several sites together, and at
-those of cases that follow one another. The smallest of their p-values times their number is the answer.
+uniform, whatever the fields. Chi-square tests look at each site's numbers, at those of several sites together, at those
+of cases that follow one another, and at those of one case with two keys. The smallest of their p-values times their number is the answer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PANELS = 120  # of the quadrature where every case has a field of its own
 BINS = 16  # of one site's numbers
 TOGETHER = 3  # sites looked at together, 4 bins each
 HELD = 2 * CASES  # cases drawn with held entries, which have to stay as they are
+SCALE = 0.7  # of fields
 
 Settings = Sequence[Setting]
 
@@ -49,7 +50,7 @@ def layer_draws(settings: Settings, name: str, count: int) -> Comparison:
             key = stream_key(1, "draws", name, number)
             some = held[rows] if number == 2 else None
             trials = None if lengths is None else lengths[rows]
-            k.sample[name](t.p, field[rows], own[rows], 1.0, key, out[rows], trials, some)
+            k.sample[name](t.p, field[rows], own[rows], SCALE, key, out[rows], trials, some)
         return [out, field]
 
     def judge(answer: Answer) -> float:
@@ -73,7 +74,7 @@ def sweep_draws(settings: Settings, blocks: Sequence[Sequence[str]], count: int)
         out = {n: s.copy() for n, s in t.s.items()}
         fields = {n: np.zeros(s.shape) for n, s in t.s.items()}
         own = {n: t.layer(n).bias * k.own_factor[n](t.p) for n in free}
-        scale = dict.fromkeys(free, 1.0)
+        scale = dict.fromkeys(free, SCALE)
         for number, rows in enumerate((slice(0, half), slice(half, count))):
             keys = {n: stream_key(2, "sweep", n, number) for n in free}
             some = {n: s[rows] for n, s in out.items()}
@@ -100,7 +101,7 @@ def bit_draws(count: int) -> Comparison:
 
     def call(k: Kernels) -> Answer:
         out = np.full(levels.shape, 7.0)
-        k.draw_bits(levels, int(stream_key(3, "bits")), out)
+        k.draw_bits(levels.copy(), int(stream_key(3, "bits")), out)
         return [out]
 
     def judge(answer: Answer) -> float:
@@ -149,7 +150,7 @@ def _uniforms(
     layer, out = t.layer(name), []
     bias = t.declared.bias(name, now)
     for entries in sites(layer):
-        field = t.declared.coupling(name, now, entries.tolist())[:, entries]
+        field = SCALE * t.declared.coupling(name, now, entries.tolist())[:, entries]
         u = np.full(len(after), np.nan)
         counts = isinstance(layer.unit.support, Counts)
         length = t.s[name].sum(1) if counts else np.zeros(len(after))
@@ -215,12 +216,15 @@ def tested(u: Array) -> float:
     values = [_chi_square(u[:, [j]], BINS) for j in range(u.shape[1])]
     for first in range(0, u.shape[1] - 1, TOGETHER - 1):
         values.append(_chi_square(u[:, first : first + TOGETHER], 4))
-    values += [_chi_square(np.stack([u[:-1, i], u[1:, j]], 1), 4) for i, j in _neighbours(u.shape[1])]
+    half = len(u) // 2  # where another key begins
+    for i, j in _neighbours(u.shape[1]):
+        values.append(_chi_square(np.stack([u[:-1, i], u[1:, j]], 1), 4))
+        values.append(_chi_square(np.stack([u[:half, i], u[half : 2 * half, j]], 1), 4))
     return float(min(1.0, min(values) * len(values)))
 
 
 def _neighbours(columns: int) -> list[tuple[int, int]]:
-    """Columns of one case and the next that are looked at together: the same, and those that follow one another."""
+    """Columns of two cases that are looked at together: the same, and those that follow one another."""
     near = list(pairwise(range(columns)))
     return [*((j, j) for j in range(columns)), *((j, i) for i, j in near), *near]
 

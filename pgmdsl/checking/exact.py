@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -49,33 +50,32 @@ def weight_comparison(settings: Settings, weight: str) -> Comparison:
     every = frozenset(name for names in uses for name in names)
     presents = [every, *(every - {name} for name in sorted(every))]
 
+    def states() -> list[tuple[Setting, dict[str, Array]]]:
+        every = [(t, {n: t.s[n] for n in t.s if n in present}) for t in settings for present in presents]
+        return [*every, *((t, _thinned(s)) for t, s in every)]
+
     def call(k: Kernels) -> Answer:
         out = []
-        for t in settings:
-            for present in presents:
-                for add in (False, True):
-                    filled = np.full(t.declared.parameters[weight].shape, FILLED)
-                    k.weight_statistics[weight]({n: t.s[n] for n in t.s if n in present}, 0.5, add, filled)
-                    out.append(filled)
+        for t, s in states():
+            for add in (False, True):
+                filled = np.full(t.declared.parameters[weight].shape, FILLED)
+                k.weight_statistics[weight](s, 0.5, add, filled)
+                out.append(filled)
         return out
 
     def wanted() -> list[Array]:
         return [
-            FILLED * add - 0.5 * _weight_slope(t, weight, present, lateral)
-            for t in settings
-            for present in presents
-            for add in (False, True)
+            FILLED * add - 0.5 * _weight_slope(t, s, weight, lateral) for t, s in states() for add in (False, True)
         ]
 
     return exact((f"weight_statistics_{weight}",), f"the gradient -dE/d{weight}, summed over cases", call, wanted)
 
 
-def _weight_slope(t: Setting, weight: str, present: frozenset[str], lateral: bool) -> Array:
+def _weight_slope(t: Setting, s: Mapping[str, Array], weight: str, lateral: bool) -> Array:
     """dE/dW summed over cases; mirrored entries of a lateral weight move together, those within a site not at all."""
-    s = {n: t.s[n] for n in t.s if n in present}
     value = t.declared.parameters[weight]
     out = np.zeros(value.shape)
-    edges = [names for names, used in t.declared.edges if used == weight and set(names) <= present]
+    edges = [names for names, used in t.declared.edges if used == weight and set(names) <= s.keys()]
     if not edges:
         return out
     states = t.layer(edges[0][0]).states
@@ -105,7 +105,13 @@ def _conversions(settings: Settings, name: str) -> Comparison:
     return exact((f"statistic_{name}", f"state_{name}"), "the declared statistic of states, and back", call, wanted)
 
 
+def _thinned(s: Mapping[str, Array]) -> dict[str, Array]:
+    """Statistics of which few are not 0, as products with such matrices are taken entry by entry."""
+    return {n: np.where(np.arange(x.size).reshape(x.shape) % 11 == 3, x, 0.0) for n, x in s.items()}
+
+
 def _field(settings: Settings, name: str) -> Comparison:
+    """With every choice of neighbours present, or several, and with statistics that are mostly 0."""
     near = [*settings[0].declared.neighbours(name), *([name] if settings[0].declared.lateral(name) else [])]
     presents = [c for n in range(len(near) + 1) for c in combinations(near, n)]
     if len(presents) > 16:
@@ -118,10 +124,18 @@ def _field(settings: Settings, name: str) -> Comparison:
                 filled = np.full((CASES, t.layer(name).size), FILLED)
                 k.field[name](t.p, {n: t.s[n] for n in present}, filled)
                 out.append(filled)
+            filled = np.full((CASES, t.layer(name).size), FILLED)
+            k.field[name](t.p, _thinned({n: t.s[n] for n in near}), filled)
+            out.append(filled)
         return out
 
     def wanted() -> list[Array]:
-        return [t.declared.coupling(name, {n: t.s[n] for n in present}) for t in settings for present in presents]
+        out = []
+        for t in settings:
+            every = [{n: t.s[n] for n in present} for present in presents]
+            every.append(_thinned({n: t.s[n] for n in near}))
+            out += [t.declared.coupling(name, s) for s in every]
+        return out
 
     against = f"what the energy of the edges falls by with each statistic of {name}"
     return exact((f"field_{name}",), against, call, wanted)
@@ -259,7 +273,7 @@ def _without(t: Setting, name: str) -> Setting:
             w = changed[weight].copy()
             w[:states, 2 * states : 3 * states] = w[2 * states : 3 * states, :states] = 0.0
             changed[weight] = w
-    return Setting(type(t.declared)(t.declared.layers, t.declared.edges, changed), t.x)
+    return replace(t, declared=replace(t.declared, parameters=changed))
 
 
 def _log_partition(settings: Settings, name: str) -> Comparison:

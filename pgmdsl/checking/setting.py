@@ -23,10 +23,20 @@ MILD = (1.0, 1.5)  # where a layer of natural numbers, whose means are exponenti
 
 @dataclass(frozen=True)
 class Setting:
-    """A declared model with parameters and complete random states `x`, by layer (cases, size)."""
+    """A declared model with parameters and complete random states `x`, by layer (cases, size).
+
+    In a `frozen` one no array can be written to: a broken kernel cannot spoil what the next is given.
+    """
 
     declared: Declared
     x: Mapping[str, Array]
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        """Freeze the arrays, if they are to be."""
+        if self.frozen:
+            for array in (*self.declared.parameters.values(), *self.x.values()):
+                array.setflags(write=False)
 
     @property
     def p(self) -> dict[str, Array]:
@@ -36,7 +46,10 @@ class Setting:
     @cached_property
     def s(self) -> dict[str, Array]:
         """The statistics of the states."""
-        return self.declared.statistics(self.x)
+        out = self.declared.statistics(self.x)
+        for array in out.values():
+            array.setflags(write=not self.frozen)
+        return out
 
     def layer(self, name: str) -> DeclaredLayer:
         """A declared layer."""
@@ -87,7 +100,7 @@ class Setting:
     def tiled(self, count: int) -> Setting:
         """The same with its cases repeated, so that there are `count` of them."""
         index = np.arange(count) % CASES
-        return Setting(self.declared, {name: x[index] for name, x in self.x.items()})
+        return Setting(self.declared, {name: x[index] for name, x in self.x.items()}, self.frozen)
 
 
 def own_factor(layer: DeclaredLayer) -> Array:
@@ -125,14 +138,18 @@ def random_parameters(
 
 
 def settings(
-    layers: Mapping[str, Layer], edges: Sequence[Edge], parameters: Sequence[Mapping[str, Array]], sizes: Mapping[str, int]
+    layers: Mapping[str, Layer],
+    edges: Sequence[Edge],
+    parameters: Sequence[Mapping[str, Array]],
+    sizes: Mapping[str, int],
+    frozen: bool = False,
 ) -> list[Setting]:
     """Layers and edges at each of these parameters, with random states."""
     out = []
     for number, values in enumerate(parameters):
         rng = np.random.default_rng(number)
         found = declared(layers, edges, values, sizes)
-        out.append(Setting(found, {name: _state(layer, rng) for name, layer in found.layers.items()}))
+        out.append(Setting(found, {name: _state(layer, rng) for name, layer in found.layers.items()}, frozen))
     return out
 
 

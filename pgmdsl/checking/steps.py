@@ -66,26 +66,26 @@ def step_comparisons() -> list[Comparison]:
 
 
 def bits_comparison() -> Comparison:
-    """The random bits, by way of bits drawn at probabilities just above and just below each uniform number.
+    """The random bits, by way of bits drawn at probabilities that are each uniform number, and the next larger float.
 
     The generator is Squares of Widynski (2020), here in Python's whole numbers.
     """
     counters = [0, 1, 2**32 + 5, 2**63 + 11, _WORD - 8]
 
     def uniforms(base: int) -> Any:
-        return np.array([[((_squares((base + i) % _WORD) >> 12) + 0.5) * 2.0**-52 for i in range(6)]]).reshape(3, 2)
+        return np.array([((_squares((base + i) % _WORD) >> 12) + 0.5) * 2.0**-52 for i in range(6)]).reshape(3, 2)
 
     def call(k: Kernels) -> Answer:
         out = []
         for base in counters:
-            for nudge in (-1e-15, 1e-15):
+            for levels in (uniforms(base), np.nextafter(uniforms(base), 1.0)):
                 bits = np.full((3, 2), 7.0)
-                k.draw_bits(uniforms(base) + nudge, base, bits)
+                k.draw_bits(levels, base, bits)
                 out.append(bits)
         return out
 
     def wanted() -> list[Any]:
-        return [np.full((3, 2), float(high)) for _ in counters for high in (False, True)]
+        return [np.full((3, 2), float(above)) for _ in counters for above in (False, True)]
 
     return exact(("draw_bits",), "random bits by the generator's published rounds, in whole numbers", call, wanted)
 

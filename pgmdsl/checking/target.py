@@ -32,44 +32,45 @@ class Target:
     comparisons: tuple[Comparison, ...]
 
 
-def targets(model: Model, draws: int, seed: int = 0) -> tuple[Model, list[Target]]:
+def targets(model: Model, draws: int, seed: int = 0, *, frozen: bool = False) -> tuple[Model, list[Target]]:
     """The model at small sizes, and its generated files: one, or stack and upward of one with directed edges.
 
     Args:
         model: a checked model; sizes need no values.
         draws: from each sampler.
         seed: of parameters and states.
+        frozen: whether writing to what the kernels are given is an error.
     """
     small = shrunk(model)
     artifact = compile_model(small, "float64").artifact
     sizes = artifact.sizes
     parameters = random_parameters(small, sizes, artifact.nonpositive, seed)
     if artifact.parts is None:
-        every = settings(small.layers, small.edges, parameters, sizes)
+        every = settings(small.layers, small.edges, parameters, sizes, frozen)
         return small, [_target("", artifact, small, every, draws, machine_comparisons(every, artifact))]
     parts, apart = artifact.parts, "_upward" in artifact.kernel_files
     down, up = list[Comparison](), list[Comparison]()
     if parts.core.edges:
         core = {n: small.layers[n] for n in parts.core.layers}
-        down += machine_comparisons(settings(core, small.edges, parameters, sizes), parts.core, " of the core")
+        down += machine_comparisons(settings(core, small.edges, parameters, sizes, frozen), parts.core, " of the core")
     for child, part in parts.children.items():
         edges = [e for e in small.directed if e.head == child]
         layers = _given_others(small, child, edges, small.layers[child].bias, recognised=False)
         said = f" of p({child} | {', '.join(n for n in layers if n != child)})"
-        down += machine_comparisons(settings(layers, edges, parameters, sizes), part, said)
+        down += machine_comparisons(settings(layers, edges, parameters, sizes, frozen), part, said)
     for target, part in parts.recognition.items():
         edges = [e for e in small.recognition if e.head == target]
         edges = edges or [e for e in small.directed if e.tail == target]
         bias = small.layers[target].recognition if small.recognition else small.layers[target].bias
         layers = _given_others(small, target, edges, bias, recognised=True)
         said = f" of q({target} | {', '.join(n for n in layers if n != target)})"
-        up += machine_comparisons(settings(layers, edges, parameters, sizes), part, said)
+        up += machine_comparisons(settings(layers, edges, parameters, sizes, frozen), part, said)
     stack = stack_of(small)
-    every = settings(stack.layers, stack.edges, parameters, sizes)
+    every = settings(stack.layers, stack.edges, parameters, sizes, frozen)
     out = [_target("stack", parts.stack, stack, every, draws, down if apart else down + up)]
     if apart:
         upward = upward_of(small)
-        every = settings(upward.layers, upward.edges, parameters, sizes)
+        every = settings(upward.layers, upward.edges, parameters, sizes, frozen)
         out.append(_target("upward", next(iter(parts.recognition.values())), upward, every, draws, up))
     return small, out
 

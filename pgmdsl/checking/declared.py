@@ -133,7 +133,9 @@ class Declared:
     def bias(self, layer: str, s: State) -> Array:
         """The layer's bias times the lengths of its documents that are present: (cases or 1, size)."""
         lengths = [s[n].sum(1)[:, None] for n in self.layers[layer].counted if n in s]
-        return np.asarray(sum(lengths[1:], lengths[0]) * self.layers[layer].bias if lengths else self.layers[layer].bias[None])
+        return np.asarray(
+            sum(lengths[1:], lengths[0]) * self.layers[layer].bias if lengths else self.layers[layer].bias[None]
+        )
 
     def statistics(self, x: State) -> dict[str, Array]:
         """The statistics of states."""
@@ -161,9 +163,10 @@ class Declared:
         return total
 
     def coupling(self, layer: str, s: State, entries: Collection[int] | None = None) -> Array:
-        """The coupling field, (cases, entries): what the energy of the edges falls by as each statistic goes from 0 to 1.
+        """The coupling field, (cases, size): what the edges' energy falls by as each statistic goes from 0 to 1.
 
-        Of the layers present in `s`, and of the layer itself if it is. The energy of edges is affine in each statistic.
+        Of the layers present in `s`, and of the layer itself if it is; of all entries, or of these, 0 elsewhere. The
+        energy of edges is affine in each statistic.
         """
         cases = len(next(iter(s.values()))) if s else 1
         size = self.layers[layer].size

@@ -2,8 +2,9 @@
 
 Each site's draw is turned into a uniform number by the distribution function of the site given all others (Rosenblatt
 1952), a draw of a discrete site by a random point of its step: for a right sampler these numbers are independent and
-uniform, whatever the fields. Chi-square tests look at each site's numbers, at those of several sites together, at those
-of cases that follow one another, and at those of one case with two keys. The smallest of their p-values times their number is the answer.
+uniform, whatever the fields. Chi-square tests look at each site's numbers, at those of several sites together, at
+those of cases that follow one another, and at those of one case with two keys. The smallest of their p-values times
+their number is the answer.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def layer_draws(settings: Settings, name: str, count: int) -> Comparison:
     t = settings[0].tiled(count)
     lengths, half = t.lengths(name), count // 2
     held = np.zeros((count, t.layer(name).size), np.bool_)
-    held[-HELD:] = _held(t, name)[:HELD]
+    held[-HELD:] = t.held(name)[:HELD]
 
     def call(k: Kernels) -> Answer:
         out, field = t.s[name].copy(), t.declared.coupling(name, t.s)
@@ -112,20 +113,13 @@ def bit_draws(count: int) -> Comparison:
         below = np.where(bits == 1, 0.0, levels)
         return tested(below + rng.random(levels.shape) * np.where(bits == 1, levels, 1 - levels))
 
-    return Comparison(("draw_bits",), f"bits of stated probabilities ({count} each)", call, judge, "chance", FALSE_ALARM)
+    return Comparison(
+        ("draw_bits",), f"bits of stated probabilities ({count} each)", call, judge, "chance", FALSE_ALARM
+    )
 
 
 def _close(a: Array, b: Array) -> bool:
     return bool((np.abs(a - b) <= 1e-9 * (1 + np.abs(b))).all())
-
-
-def _held(t: Setting, name: str) -> NDArray[np.bool_]:
-    """One site in two, or one word in three."""
-    layer = t.layer(name)
-    if isinstance(layer.unit.support, Counts):
-        return np.asarray(np.broadcast_to(np.arange(layer.size) % 3 == 1, t.s[name].shape))
-    chosen = (np.arange(len(t.s[name]))[:, None] + np.arange(layer.size // layer.states)) % 2 == 0
-    return np.repeat(chosen, layer.states, 1)
 
 
 def _p_value(
@@ -214,8 +208,7 @@ def tested(u: Array) -> float:
     if not ((u >= 0) & (u <= 1) | np.isnan(u)).all():
         return 0.0
     values = [_chi_square(u[:, [j]], BINS) for j in range(u.shape[1])]
-    for first in range(0, u.shape[1] - 1, TOGETHER - 1):
-        values.append(_chi_square(u[:, first : first + TOGETHER], 4))
+    values += [_chi_square(u[:, j : j + TOGETHER], 4) for j in range(0, u.shape[1] - 1, TOGETHER - 1)]
     half = len(u) // 2  # where another key begins
     for i, j in _neighbours(u.shape[1]):
         values.append(_chi_square(np.stack([u[:-1, i], u[1:, j]], 1), 4))

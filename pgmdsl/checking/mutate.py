@@ -39,6 +39,7 @@ _SWAPPED: Mapping[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.And: (ast.Or,),
     ast.Or: (ast.And,),
 }
+_APART = frozenset({"annotation", "returns", "decorator_list", "type_comment", "ctx"})
 _NAMES = {"min": "max", "max": "min", "multiply": "multiply_transposed", "multiply_transposed": "multiply"}
 _SIGNS: Mapping[type[ast.AST], str] = {
     ast.Add: "+",
@@ -135,9 +136,7 @@ def _slots(root: ast.stmt) -> Iterator[tuple[ast.stmt, ast.AST, str, int | None,
     while stack:
         within, holder = stack.pop()
         for field, value in ast.iter_fields(holder):
-            if field in ("annotation", "returns", "decorator_list", "type_comment", "ctx") or field == "args" and (
-                isinstance(holder, ast.FunctionDef)
-            ):
+            if field in _APART or (field == "args" and isinstance(holder, ast.FunctionDef)):
                 continue
             many = isinstance(value, list)
             for index, node in enumerate(value if many else [value]):
@@ -162,6 +161,8 @@ def _replacements(
     for operator in _SWAPPED.get(type(node), ()):
         yield operator(), _SIGNS[type(node)], _SIGNS[operator]
     text = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else ""
+    if isinstance(node, ast.AugAssign) or _is_effect(node):
+        yield ast.Pass(), text, "nothing"
     match node:
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
             yield left, text, ast.unparse(left)
@@ -171,8 +172,8 @@ def _replacements(
         case ast.Constant(value=bool() as value):
             yield ast.Constant(not value), text, str(not value)
         case ast.Constant(value=int() | float() as value):
-            other = 0 if value == 1 and isinstance(value, int) else value + 1
-            yield ast.Constant(other), text, repr(other)
+            changed = 0 if value == 1 and isinstance(value, int) else value + 1
+            yield ast.Constant(changed), text, repr(changed)
         case ast.Constant(value=str() as value):
             for group in names:
                 if value in group and len(group) > 1:
@@ -187,13 +188,19 @@ def _replacements(
             yield swapped, text, ast.unparse(swapped)
         case ast.Tuple(elts=[ast.Name() as a, ast.Name() as b], ctx=ast.Load()) if field == "slice":
             yield ast.Tuple([b, a], ast.Load()), text, ast.unparse(ast.Tuple([b, a], ast.Load()))
-        case ast.Call(func=function, args=[first, second, *rest], keywords=keywords) if _differ(function, first, second):
+        case ast.Call(func=function, args=[first, second, *rest], keywords=keywords) if _differ(
+            function, first, second
+        ):
             swapped_call = ast.Call(function, [second, first, *rest], keywords)
             yield swapped_call, text, ast.unparse(swapped_call)
-        case ast.AugAssign() | ast.Expr(value=ast.Call()):
-            yield ast.Pass(), text, "nothing"
-        case ast.Assign(targets=[ast.Subscript()]):
-            yield ast.Pass(), text, "nothing"
+
+
+def _is_effect(node: ast.AST) -> bool:
+    """Whether a statement calls something, or sets an entry of an array: it can be left out."""
+    match node:
+        case ast.Expr(value=ast.Call()) | ast.Assign(targets=[ast.Subscript()]):
+            return True
+    return False
 
 
 def _differ(function: ast.expr, first: ast.expr, second: ast.expr) -> bool:

@@ -16,6 +16,9 @@ from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Whole
 
 CASES = 6
+SCALES = (1.0, 0.7)  # of fields
+FILLED = 7.0  # what arrays hold that a function is to overwrite
+ADDED = 2.0  # what arrays hold that a function is to add to
 LENGTH = 3  # of the longest document
 STRENGTHS = (1.0, 4.0)  # of weights and biases: fields up to about 3, and up to about 15
 MILD = (1.0, 1.5)  # where a layer of natural numbers, whose means are exponentials of fields, takes part
@@ -56,7 +59,7 @@ class Setting:
         return self.declared.layers[name]
 
     def own(self, name: str) -> Array:
-        """The layer's own field at these states, (cases or 1, size): what its energy falls by with bias and statistic."""
+        """The layer's own field at these states, (cases or 1, size): its bias's share of the field."""
         return self.declared.bias(name, self.x) * own_factor(self.layer(name))
 
     def lengths(self, name: str) -> Array | None:
@@ -96,6 +99,14 @@ class Setting:
         """The log of the sum over a layer's states of exp(-energy + field s), (cases,)."""
         found = [np.concatenate([row.log_sum for row in rows]) for _, rows in self.sites(name, field, bias)]
         return np.asarray(np.sum(found, axis=0))
+
+    def held(self, name: str) -> NDArray[np.bool_]:
+        """Entries of a layer that are held, (cases, size): one site in two, or one word in three."""
+        layer = self.layer(name)
+        if isinstance(layer.unit.support, Counts):
+            return np.broadcast_to(np.arange(layer.size) % 3 == 1, self.x[name].shape).copy()
+        chosen = (np.arange(len(self.x[name]))[:, None] + np.arange(layer.size // layer.states)) % 2 == 0
+        return np.repeat(chosen, layer.states, 1)
 
     def tiled(self, count: int) -> Setting:
         """The same with its cases repeated, so that there are `count` of them."""
@@ -160,17 +171,17 @@ def _drawn(
     shape = [int(n.evaluate(sizes)) for n in parameter.shape]
     if parameter.kind == "unit":
         drawn = rng.uniform(0.6, 1.7, shape) if parameter.positive else rng.normal(0, 0.6, shape)
-        return drawn.reshape(-1)
+        return np.asarray(drawn.reshape(-1))
     drawn = strength * rng.uniform(0.3, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
     if parameter.kind == "bias":
-        return drawn.reshape(-1)
+        return np.asarray(drawn.reshape(-1))
     layers = [model.layers[name] for name in parameter.layers]
     flat = drawn.reshape([prod(int(n.evaluate(sizes)) for n in layer.dims) for layer in layers])
     if parameter.symmetric:
         states = int(layers[0].dims[-1].evaluate(sizes)) if layers[0].unit.states_axis else 1
         of = np.arange(len(flat)) // states
         flat = (flat + flat.T) / 2 * (of[:, None] != of)
-    return flat
+    return np.asarray(flat)
 
 
 def _state(layer: DeclaredLayer, rng: np.random.Generator) -> Array:
@@ -178,11 +189,13 @@ def _state(layer: DeclaredLayer, rng: np.random.Generator) -> Array:
     shape = (CASES, layer.size)
     match layer.unit.support:
         case Finite(values):
-            return rng.choice([float(v) for v in values], shape)
+            return np.asarray(rng.choice([float(v) for v in values], shape))
         case Whole():
             return rng.integers(0, layer.trials + 1, shape).astype(np.float64)
         case OneHot():
-            return np.eye(layer.states)[rng.integers(0, layer.states, (CASES, layer.size // layer.states))].reshape(shape)
+            return np.eye(layer.states)[rng.integers(0, layer.states, (CASES, layer.size // layer.states))].reshape(
+                shape
+            )
         case Counts():
             chance = np.full(layer.states, 1 / layer.states)
             documents = [rng.multinomial(1 + i % LENGTH, chance, layer.size // layer.states) for i in range(CASES)]

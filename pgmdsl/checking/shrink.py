@@ -27,8 +27,8 @@ def shrunk(model: Model) -> Model:
         chosen.setdefault(dim, _at_most(few, value))
     for layer in model.layers.values():
         for dim in layer.dims:
-            small = SITES if layer.name in lateral else SMALL[len(chosen) % len(SMALL)]
-            chosen.setdefault(dim, _at_most(small, _value(dim, model.sizes)))
+            most = SITES if layer.name in lateral else SMALL[len(chosen) % len(SMALL)]
+            chosen.setdefault(dim, _at_most(most, _value(dim, model.sizes)))
     sizes = {name: chosen.get(Size.name(name), SMALL[0]) for name in model.sizes}
 
     def small(dim: Size) -> Size:
@@ -41,7 +41,9 @@ def shrunk(model: Model) -> Model:
             name: replace(
                 layer,
                 dims=tuple(map(small, layer.dims)),
-                trials=None if layer.trials is None else Size.number(_at_most(TRIALS, _value(layer.trials, model.sizes))),
+                trials=None
+                if layer.trials is None
+                else Size.number(_at_most(TRIALS, _value(layer.trials, model.sizes))),
             )
             for name, layer in model.layers.items()
         },

@@ -126,9 +126,7 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
         yield from ((first, *rest) for rest in _compositions(total - first, parts - 1))
 
 
-def _log_density(
-    layer: DeclaredLayer, own: Mapping[str, Array], field: Array, bias: Array, x: Array
-) -> Array:
+def _log_density(layer: DeclaredLayer, own: Mapping[str, Array], field: Array, bias: Array, x: Array) -> Array:
     """Of one scalar unit at states (N,), for the largest and the smallest field with either bias, (4, N)."""
     rows = [
         f * layer.statistic(x[:, None], own)[:, 0] - layer.energy(x[:, None], np.full((1, 1), b), own)[:, 0]

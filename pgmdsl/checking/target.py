@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from pgmdsl.checking.comparison import Answer, Comparison, exact
 from pgmdsl.checking.draws import bit_draws, layer_draws, sweep_draws
-from pgmdsl.checking.exact import layer_comparisons, weight_comparison
+from pgmdsl.checking.fields import weight_comparison
+from pgmdsl.checking.layers import layer_comparisons
 from pgmdsl.checking.setting import Setting, random_parameters, settings
 from pgmdsl.checking.shrink import shrunk
 from pgmdsl.checking.steps import bits_comparison, step_comparisons
@@ -116,4 +117,6 @@ def _blocks(t: Setting) -> Comparison:
         apart = all(b not in t.declared.neighbours(a) for block in k.blocks for a, b in combinations(block, 2))
         return [np.array([sorted(listed) == free, apart], float)]
 
-    return exact(("BLOCKS",), "the declared edges: every layer once, no two of a block joined", call, lambda: [np.ones(2)])
+    return exact(
+        ("BLOCKS",), "the declared edges: every layer once, no two of a block joined", call, lambda: [np.ones(2)]
+    )

@@ -1,7 +1,7 @@
 """Broken kernels put to the comparisons: which are noticed, and what is to be said of the others.
 
-The text of a generated file is run as plain Python. Each function is broken by one change at a time, and the comparisons
-that reach the changed line run until one fails. A change that no comparison notices is one of three:
+The text of a generated file is run as plain Python. Each function is broken by one change at a time, and the
+comparisons that reach the changed statement run until one fails. A change that no comparison notices is one of three:
 
 - `unreached`: its statement is never run at these sizes;
 - `same`: all answers are as they were, but for rounding;
@@ -76,7 +76,9 @@ class _Bench:
         """The lines of all functions that read a number."""
         out: set[int] = set()
         for node in self.tree.body:
-            if isinstance(node, ast.FunctionDef) and any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node)):
+            if isinstance(node, ast.FunctionDef) and any(
+                isinstance(n, ast.Name) and n.id == name for n in ast.walk(node)
+            ):
                 out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
         return out
 
@@ -93,7 +95,9 @@ class _Bench:
         if callable(new):
             new = type(new)(new.__code__, everything, new.__name__, new.__defaults__, new.__closure__)
         tables = [everything, *(value for value in everything.values() if isinstance(value, dict))]
-        places = [(table, key) for table in tables for key, value in table.items() if value is old and key != "__builtins__"]
+        places = [
+            (table, key) for table in tables for key, value in table.items() if value is old and key != "__builtins__"
+        ]
         if not callable(new):
             places = [(everything, name)]
         for table, key in places:

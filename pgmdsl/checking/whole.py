@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 
 from pgmdsl.checking.comparison import Answer, Comparison, exact
+from pgmdsl.checking.conditionals import in_turn
 from pgmdsl.checking.declared import Array
-from pgmdsl.checking.exact import in_turn
 from pgmdsl.checking.setting import CASES, Setting
 from pgmdsl.checking.sites import sites
 from pgmdsl.compiler.artifact import Artifact

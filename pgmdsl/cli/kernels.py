@@ -71,7 +71,11 @@ def verify_kernels(file: Path, mutants: bool, as_json: bool) -> bool:
 
 def _report(file: Path, model: Model, found: Sequence[tuple[Target, list[Outcome]]]) -> str:
     """A line for each comparison, under what was compared, and the count."""
-    lines = [f"{file} at small sizes: {_sizes(model)}", "emitted in float64 and compiled, against the energy as declared:", ""]
+    lines = [
+        f"{file} at small sizes: {_sizes(model)}",
+        "emitted in float64 and compiled, against the energy as declared:",
+        "",
+    ]
     for target, some in found:
         if target.label:
             lines += [f"{target.label}:"]
@@ -88,8 +92,8 @@ def _report(file: Path, model: Model, found: Sequence[tuple[Target, list[Outcome
         f"  {len(errors)} of values: the largest error is {max(o.value for o in errors):.0e}, relative to 1 and to the "
         f"value; {errors[0].limit:.0e} is allowed",
         f"  {len(chances)} of {DRAWS} draws each, of a fixed seed: the smallest p-value is "
-        f"{min(o.value for o in chances):.2g}; a right sampler is below {chances[0].limit:.0e} once in "
-        f"{1 / chances[0].limit:,.0f} seeds",
+        f"{min(o.value for o in chances):.2g}; {chances[0].limit:.0e} is allowed, "
+        f"below which a right sampler is with at most one seed in {1 / chances[0].limit:,.0f}",
     ]
     return "\n".join(lines)
 
@@ -105,19 +109,21 @@ def _sizes(model: Model) -> str:
 
 
 def _broken(model: Model, files: int, as_json: bool) -> list[list[Mutant]]:
-    """Every generated file's broken kernels."""
+    """Every generated file's broken kernels; after Ctrl-C those that were tried."""
     from pgmdsl.checking.trial import Trials
     from pgmdsl.runtime.kernels import one_blas_thread
     from pgmdsl.runtime.progress import progress_bar
 
-    out = []
-    for number in range(files):
-        with one_blas_thread(), progress_bar("kernels broken", not as_json) as tick:
-            trials, some = Trials(model, number), list[Any]()
-            for mutant in trials:
-                some.append(mutant)
-                tick(len(some), trials.count)
-        out.append(some)
+    out: list[list[Mutant]] = [[] for _ in range(files)]
+    try:
+        for number, some in enumerate(out):
+            with one_blas_thread(), progress_bar("kernels broken", not as_json) as tick:
+                trials = Trials(model, number)
+                for mutant in trials:
+                    some.append(mutant)
+                    tick(len(some), trials.count)
+    except KeyboardInterrupt:
+        click.echo("interrupted: what follows is of the changes tried so far", err=True)
     return out
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from pgmdsl.compiler.artifact import Artifact
@@ -97,19 +97,6 @@ def load_kernels(artifact: Artifact) -> Kernels:
     path = None if directory is None else _store(directory / f"{name}.py", artifact.kernels)
     module = _execute(name, artifact.kernels) if path is None else _import(name, path)
     return kernels_of(module, path)
-
-
-def interpreted(code: CodeType, name: str) -> ModuleType:
-    """The module of a generated file's code as plain Python: slow loops, but nothing to compile."""
-    import numba
-
-    module = ModuleType(f"pgmdsl_kernels_{name}")
-    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 1
-    try:
-        exec(code, module.__dict__)
-    finally:
-        numba.config.DISABLE_JIT = before
-    return module
 
 
 def kernels_of(module: ModuleType, path: Path | None = None) -> Kernels:

@@ -74,7 +74,7 @@ def largest_error(answer: Sequence[Any], wanted: Sequence[Any]) -> float:
     worst = 0.0
     for a, w in zip(answer, wanted, strict=True):
         got, right = np.asarray(a, np.float64), np.asarray(w, np.float64)
-        if got.shape != right.shape and np.broadcast_shapes(got.shape, right.shape) != got.shape:
+        if got.shape != right.shape and right.shape != (1, *got.shape[1:]):
             return float("inf")
         if not got.size:
             continue

@@ -51,6 +51,7 @@ def _energy(settings: Settings, artifact: Artifact, said: str) -> Comparison:
 
 def _conditional(settings: Settings, artifact: Artifact, name: str, said: str) -> Comparison:
     others = ", ".join(n for n in settings[0].declared.layers if n != name)
+    mean = f"mean({name} | {others})" if others else f"mean({name}), each unit given all others"
 
     def call(k: Kernels) -> Answer:
         out = []
@@ -63,7 +64,7 @@ def _conditional(settings: Settings, artifact: Artifact, name: str, said: str) -
     def wanted() -> list[Array]:
         return [_by_energies(t, name) for t in settings]
 
-    against = f"mean({name} | {others}), by the declared energy of every state of each site"
+    against = f"{mean}, by the declared energy of every state of each site"
     return exact((f"conditional {name}{said}",), against, call, wanted)
 
 

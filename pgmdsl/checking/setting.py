@@ -21,7 +21,7 @@ FILLED = 7.0  # what arrays hold that a function is to overwrite
 ADDED = 2.0  # what arrays hold that a function is to add to
 LENGTH = 3  # of the longest document
 STRENGTHS = (1.0, 4.0)  # of weights and biases: fields up to about 3, and up to about 15
-MILD = (1.0, 1.5)  # where a layer of natural numbers, whose means are exponentials of fields, takes part
+MILD = (0.4, 0.8)  # where a layer of natural numbers, whose means are exponentials of fields, takes part
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from scipy.special import gammaln
 
 from pgmdsl.checking.declared import Array, DeclaredLayer, evaluate
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Whole
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.parse import parse_expression
 from pgmdsl.grammar.syntax import Compare, Name
 from pgmdsl.grammar.walk import walk
@@ -23,7 +24,7 @@ from pgmdsl.grammar.walk import walk
 PANELS = 600  # intervals of a real unit's quadrature
 NODES = 6  # of Gauss's rule on each
 DROP = 60.0  # how far below its peak a log density is left out
-MOST = 2000  # largest count of a natural unit that is enumerated
+MOST = 20_000  # largest count of a natural unit that is enumerated
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,11 @@ def _reaches(values: Array) -> NDArray[np.bool_]:
 def _naturals(layer: DeclaredLayer, own: Mapping[str, Array], field: Array, bias: Array) -> Array:
     x = np.arange(float(MOST))
     reached = np.flatnonzero(_reaches(_log_density(layer, own, field, bias, x)))
-    assert reached[-1] < MOST - 1, "the counts are too large to enumerate"
+    if reached[-1] >= MOST - 1:
+        raise Error(
+            f"at random parameters {layer.name} has counts above {MOST}, too many to enumerate: the kernels cannot be "
+            "compared with so many neighbours; take a smaller model with the same unit types"
+        )
     return x[: reached[-1] + 2, None]
 
 

@@ -86,13 +86,15 @@ def _report(file: Path, model: Model, found: Sequence[tuple[Target, list[Outcome
     every = [o for _, some in found for o in some]
     errors, chances = ([o for o in every if o.kind == kind] for kind in ("error", "chance"))
     wrong = sum(not o.passed for o in every)
+    largest, least = max(o.value for o in errors), min(o.value for o in chances)
+    limit = chances[0].limit
     lines += [
         "",
         f"{file}: {len(every) - wrong} of {len(every)} comparisons agree",
-        f"  {len(errors)} of values: errors {_error(max(o.value for o in errors), 'up to ')}, relative to 1 and to the "
-        f"value; {_error(errors[0].limit)} is allowed",
-        f"  {len(chances)} of {DRAWS} draws each, of a fixed seed: p-values from {min(o.value for o in chances):.2g}; a "
-        f"right sampler is below the limit, {chances[0].limit:.0e}, with one seed in {1 / chances[0].limit:,.0f} at most",
+        f"  {len(errors)} of values: errors {_error(largest, 'up to ')}, relative to 1 and to the value; "
+        f"{_error(errors[0].limit)} is allowed",
+        f"  {len(chances)} of {DRAWS} draws each, of a fixed seed: p-values from {least:.2g}; a right sampler is below "
+        f"the limit, {limit:.0e}, with one seed in {1 / limit:,.0f} at most",
     ]
     return "\n".join(lines)
 

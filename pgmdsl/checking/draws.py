@@ -9,7 +9,7 @@ their number is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,8 +38,27 @@ class _WrongDrawError(Exception):
 
 
 def layer_draws(settings: Settings, name: str, count: int) -> Comparison:
-    """`sample_L`, from complete states, with and without held entries; a layer with lateral edges in turn."""
-    t = settings[0].tiled(count)
+    """`sample_L`, from complete states, with and without held entries; a layer with lateral edges in turn.
+
+    As many draws at the parameters of each strength: at large fields samplers of real units take other ways.
+    """
+    every = [t.tiled(count // len(settings)) for t in settings]
+    comparisons = [_drawn(t, name) for t in every]
+
+    def call(k: Kernels) -> Answer:
+        return [array for answers, _ in comparisons for array in answers(k)]
+
+    def judge(answer: Answer) -> float:
+        values = [judged(answer[2 * i : 2 * i + 2]) for i, (_, judged) in enumerate(comparisons)]
+        return min(1.0, min(values) * len(values))
+
+    against = f"each draw of {name} given all others, by sums over each site's states ({count} draws)"
+    return Comparison((f"sample_{name}",), against, call, judge, "chance", FALSE_ALARM)
+
+
+def _drawn(t: Setting, name: str) -> tuple[Callable[[Kernels], Answer], Callable[[Answer], float]]:
+    """Draws of a layer and its field afterwards; and the p-value of these."""
+    count = len(t.x[name])
     lengths, half = t.lengths(name), count // 2
     held = np.zeros((count, t.layer(name).size), np.bool_)
     held[-HELD:] = t.held(name)[:HELD]
@@ -60,8 +79,7 @@ def layer_draws(settings: Settings, name: str, count: int) -> Comparison:
             return 0.0
         return _p_value(t, [(name, held)], {name: out}, 2)
 
-    against = f"each draw of {name} given all others, by sums over each site's states ({count} draws)"
-    return Comparison((f"sample_{name}",), against, call, judge, "chance", FALSE_ALARM)
+    return call, judge
 
 
 def sweep_draws(settings: Settings, blocks: Sequence[Sequence[str]], count: int) -> Comparison:

@@ -43,6 +43,8 @@ class Verified:
 @click.option("--textbook", is_flag=True, help="The textbook that comes with pgmdsl, and its transcription variants.")
 @click.option("--steps", is_flag=True, help="Print each proof, step by step, every step with its rule.")
 @click.option("--latex", is_flag=True, help="With --steps: as LaTeX, ready to be typeset.")
+@click.option("--kernels", is_flag=True, help="Compare the emitted kernels with the declared energy instead.")
+@click.option("--mutants", is_flag=True, help="With --kernels: break them one token at a time too. Is it noticed?")
 @JSON
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML too, for CI.")
 @click.option(
@@ -56,6 +58,8 @@ def verify_command(
     textbook: bool,
     steps: bool,
     latex: bool,
+    kernels: bool,
+    mutants: bool,
     as_json: bool,
     junit: Path | None,
     page: Path | None,
@@ -63,12 +67,20 @@ def verify_command(
     """Decide every check of FILES: proved for all sizes, refuted with numbers, or agrees at random points.
 
     A refuted check says in which terms its sides differ, and the one change with which it holds, if there is one. Exit
-    status 1 if a check is refuted (or one marked `refuted` is not).
+    status 1 if a check is refuted (or one marked `refuted` is not). With --kernels the sizes are made small, and each
+    function of the generated file is compared with sums over all states of the declared energy; exit status 1 if one
+    differs.
     """
     if textbook == bool(files):
         raise Error("name the model files to verify, or write --textbook in their place")
     if latex and (not steps or as_json):
         raise Error("--latex goes with --steps, and not with --json: it is the steps as LaTeX")
+    if kernels or mutants:
+        from pgmdsl.cli.kernels import verify_kernels
+
+        if textbook or len(files) > 1 or steps or junit or page:
+            raise Error("--kernels looks at one model file, and goes with --mutants and --json alone")
+        sys.exit(0 if verify_kernels(files[0], mutants, as_json) else 1)
     found = list(_verified(_textbook_files() if textbook else files))
     if junit is not None:
         _write_junit(junit, found)

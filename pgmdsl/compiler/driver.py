@@ -67,10 +67,15 @@ def checked_model(source: Source, overrides: Mapping[str, int]) -> tuple[Model, 
 def compile_source(source: Source, overrides: Mapping[str, int], dtype: DType = "float32") -> Compiled:
     """All stages. Raises `ModelError` for mistakes in the file, `Error` for a size that has no value."""
     model, warnings = checked_model(source, overrides)
+    return compile_model(model, dtype, warnings)
+
+
+def compile_model(model: Model, dtype: DType, warnings: tuple[Diagnostic, ...] = ()) -> Compiled:
+    """All stages after the check. Raises `Error` for a size that has no value."""
     sizes = _known_sizes(model)
     derivation, parts = derive_model(model), parts_of(model)
     if parts is None:
-        plan = plan_kernels(model, derivation, sizes, dtype, _digest(source, sizes, dtype))
+        plan = plan_kernels(model, derivation, sizes, dtype, _digest(model.source, sizes, dtype))
         return Compiled(model, derivation, (plan,), _artifact(model, sizes, dtype, emit_kernels(plan)), warnings)
     plans, artifact = _compiled_whole(model, parts, sizes, dtype)
     return Compiled(model, derivation, plans, artifact, warnings)

@@ -96,6 +96,11 @@ def load_kernels(artifact: Artifact) -> Kernels:
     directory = _cache_directory()
     path = None if directory is None else _store(directory / f"{name}.py", artifact.kernels)
     module = _execute(name, artifact.kernels) if path is None else _import(name, path)
+    return kernels_of(module, path)
+
+
+def kernels_of(module: ModuleType, path: Path | None = None) -> Kernels:
+    """The functions of a generated file's module by what they are; `path` is the file it was loaded from."""
     by_layer: dict[str, Any] = {
         verb: {layer: getattr(module, f"{verb}_{layer}") for layer in module.LAYERS} for verb in _BY_LAYER
     }

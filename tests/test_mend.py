@@ -129,8 +129,8 @@ def verdict(model: str, check: str) -> Verdict:
         (
             DBM,
             "p(h2[k] = 1 | h1) == sigmoid(a2[k] + sum(W2[j,k] for j)*sum(h1[j] for j))",
-            "with sum(W2[j,k]*h1[j] for j) in place of sum(W2[j,k] for j)*sum(h1[j] for j): a sum of products is not the"
-            " product of sums",
+            "with sum(W2[j,k]*h1[j] for j) in place of sum(W2[j,k] for j)*sum(h1[j] for j): a sum of products is not"
+            " the product of sums",
         ),
         (
             DBM,

@@ -235,7 +235,7 @@ def test_every_example_passes(path: Path) -> None:
     start = time.process_time()
     for one in verify_checks(model, derive_model(model)):
         assert one.status == ("refuted" if one.expected_refuted else "proved"), (one.title, one.detail)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5  # seconds: a refuted check looks for its mend
 
 
 # --- verdicts ---

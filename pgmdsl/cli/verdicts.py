@@ -66,42 +66,46 @@ def _plain(value: Any) -> Any:
     return float(value)
 
 
-def textbook_text(found: Iterable[tuple[str, Source, Sequence[Verdict]]]) -> str:
-    """The verdicts on a textbook's checks as a table by source and equation, and how many there are of each.
+def textbook_text(found: Iterable[tuple[Path, Source, Sequence[Verdict]]]) -> str:
+    """The verdicts on the textbook as a table by source and equation, and how many there are of each.
+
+    Formulas that stand in a file of variants beside them, for comparison, are told only where they are not proved.
 
     Args:
-        found: the file's name, its source and the verdicts on its checks, for each file.
+        found: the file, its source and the verdicts on its checks, for each file.
     """
     from pgmdsl.textbook import reference
 
     by_source: dict[str, list[tuple[str, str, str, Verdict]]] = {}
     counts: Counter[str] = Counter()
-    for name, source, verdicts in found:
+    for file, source, verdicts in found:
+        variants = file.parent.name == "variants"
         for verdict in verdicts:
+            if variants and verdict.status == "proved" and verdict.passed:
+                continue
             cited, equation, words = reference(verdict.title)
-            line, _ = source.line_column(verdict.span.start)
-            place = f"{'/'.join(Path(name).parts[-2:]).removeprefix('textbook/')}:{line}"
+            place = f"{'variants/' if variants else ''}{file.name}:{source.line_column(verdict.span.start)[0]}"
             by_source.setdefault(cited, []).append((equation, words, place, verdict))
-            kind = "refuted, as the file says" if verdict.expected_refuted and verdict.passed else verdict.outcome
-            counts[kind] += 1
+            refuted = verdict.expected_refuted and verdict.passed
+            counts["variants refuted, as they should be" if refuted else verdict.outcome] += 1
     lines: list[str] = []
-    for cited in sorted(by_source):
+    for cited in sorted(by_source, key=str.lower):
         rows = sorted(by_source[cited], key=lambda row: _natural(row[0]))
         width = max(len(row[0]) for row in rows)
         lines += ["", cited]
         for equation, words, place, verdict in rows:
-            mark = verdict.outcome if verdict.passed else f"{verdict.outcome}, and should not be"
-            lines.append(f"  {equation:<{width}}  {mark:<7}  {words}  ({place})")
+            told = verdict.outcome if verdict.passed else f"NOT AS IT SHOULD BE, {verdict.outcome}:"
+            lines.append(f"  {equation:<{width}}  {told:<7}  {words}  ({place})")
             if verdict.status == "refuted":
-                lines.append(f"  {'':<{width}}           {_why(verdict)}")
+                lines += [f"  {'':<{width}}           {line}" for line in _why(verdict)]
     summary = ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
     return "\n".join([*lines[1:], "", summary])
 
 
-def _why(verdict: Verdict) -> str:
-    """Why a check is refuted, in a line."""
+def _why(verdict: Verdict) -> list[str]:
+    """Why a check is refuted: the change with which it holds, else the terms that differ, or the numbers."""
     shown = [d for d in verdict.differences if len(d) <= LONG]
-    return verdict.mend or "; ".join(shown) or verdict.detail
+    return [verdict.mend] if verdict.mend else shown or [verdict.detail]
 
 
 def _natural(equation: str) -> list[tuple[int, str]]:

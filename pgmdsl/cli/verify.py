@@ -16,9 +16,9 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 
 if TYPE_CHECKING:
-    from pgmdsl.compiler.derivation import Derivation
     from pgmdsl.compiler.model import Model
     from pgmdsl.compiler.prove import Verdict
+    from pgmdsl.grammar.source import Source
 
 STATUSES = ("proved", "agrees", "refuted", "undecided")
 
@@ -29,7 +29,6 @@ class Verified:
 
     name: str
     model: Model
-    derivation: Derivation
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -94,7 +93,7 @@ def verify_command(
     elif textbook and not steps:
         from pgmdsl.cli.verdicts import textbook_text
 
-        click.echo(textbook_text([(one.name, one.model.source, one.verdicts) for one in found]))
+        click.echo(textbook_text([(Path(one.name), one.model.source, one.verdicts) for one in found]))
     else:
         for one in found:
             _print(one, steps)
@@ -108,17 +107,42 @@ def _textbook_files() -> tuple[Path, ...]:
 
 
 def _verified(files: Sequence[Path]) -> Iterator[Verified]:
-    """Every file with its verdicts; where it stands is shown on a terminal."""
+    """Every file with its verdicts, several at once; where it stands is shown on a terminal."""
+    from pgmdsl.compiler.driver import checked_model
+
+    sources = [read_source(file) for file in files]
+    models = [checked_model(source, {})[0] for source in sources]  # mistakes come before any work
+    with _shown() as tell, _workers(len(files)) as spread:
+        for number, (file, model, verdicts) in enumerate(
+            zip(files, models, spread(_verdicts, sources), strict=True), 1
+        ):
+            tell(f"{number} of {len(files)} files")
+            yield Verified(str(file), model, verdicts)
+
+
+def _verdicts(source: Source) -> tuple[Verdict, ...]:
     from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.driver import checked_model
     from pgmdsl.compiler.prove import verify_checks
 
-    with _shown() as tell:
-        for number, file in enumerate(files, 1):
-            tell(f"{file.name} ({number} of {len(files)})")
-            model, _ = checked_model(read_source(file), {})
-            derivation = derive_model(model)
-            yield Verified(str(file), model, derivation, verify_checks(model, derivation))
+    model, _ = checked_model(source, {})
+    return verify_checks(model, derive_model(model))
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[Any]:
+    """A `map` over as many processes as there are processors, for several jobs; the results are in order."""
+    if jobs == 1:
+        yield map
+        return
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield pool.map
+    finally:  # after Ctrl-C what has not begun is not begun
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -152,9 +176,10 @@ def _print(one: Verified, steps: bool) -> None:
 
 
 def _proofs(one: Verified, number: int) -> Any:
+    from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.prove import check_proofs
 
-    return check_proofs(one.model, one.derivation, one.model.checks[number])
+    return check_proofs(one.model, derive_model(one.model), one.model.checks[number])
 
 
 def _json(one: Verified, steps: bool) -> dict[str, Any]:

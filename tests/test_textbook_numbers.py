@@ -74,12 +74,30 @@ def model_of(chapter: str, choice: int = 0, check: str = "") -> Model:
     return model
 
 
+def bits(n: int) -> Array:
+    return np.array([*itertools.product((0.0, 1.0), repeat=n)])
+
+
 @pytest.mark.parametrize("name", UNPROVED)
 def test_formulas_without_a_proof_hold_by_enumeration(name: str) -> None:
     chapter, formula = UNPROVED[name]
     for choice in (0, 1):
         model = model_of(chapter, choice, formula)
         assert not differs(model, model.checks[0], seed=choice)
+
+
+def test_documents_with_shared_weights_are_known_by_their_counts() -> None:
+    """With weights that all places share, and M a for a, the energy of a one-hot document is that of its counts."""
+    documents = oracle_model(model_of("07_replicated_softmax"), np.random.default_rng(6))
+    places = oracle_model(model_of("06_unshared_documents"), np.random.default_rng(7))
+    M, K, F = places.parameters["W"].shape
+    shared = {n: documents.parameters[n] for n in ("W", "b", "a")}
+    places = places.with_parameter("W", np.tile(shared["W"], (M, 1, 1)))
+    places = places.with_parameter("b", np.tile(shared["b"], (M, 1))).with_parameter("a", M * shared["a"])
+    words = np.array([[np.eye(K)[k] for k in chosen] for chosen in itertools.product(range(K), repeat=M)])
+    V, h = np.repeat(words, 2**F, axis=0), np.tile(bits(F), (len(words), 1))
+    ordered = oracle.energy(places, {"V": V, "h": h})
+    np.testing.assert_allclose(oracle.energy(documents, {"c": V.sum(axis=1), "h": h}), ordered, atol=1e-12)
 
 
 # --- mean field ---------------------------------------------------------------------------------------------
@@ -147,10 +165,6 @@ def test_mean_field_layer_by_layer_never_lowers_the_bound_of_a_deep_machine() ->
 
 
 # --- Markov chains ------------------------------------------------------------------------------------------
-
-
-def bits(n: int) -> Array:
-    return np.array([*itertools.product((0.0, 1.0), repeat=n)])
 
 
 def draws(field: Array, states: Array) -> Array:

@@ -16,7 +16,7 @@ import oracle
 import plain_q
 from numpy.typing import NDArray
 from oracle import OracleArrow, OracleEdge, OracleLayer, OracleModel
-from plain_values import Here, lengths_of, value_of
+from plain_values import Here, lengths_of, slope_of, value_of
 from scipy.special import gamma
 
 from pgmdsl.compiler.model import Model, Parameter
@@ -216,7 +216,7 @@ def left_values(check: CheckDeclaration, here: Here) -> tuple[tuple[str, ...], t
             found = [_gradient(model, case, name) for case in here.data]
             return _names(at), (_off(model, name, np.tensordot(DATA, np.array(found), 1)[..., None]),)
         case Call("d", (body, Index(name, at))):
-            return _names(at), (_off(model, name, _derivative(body, name, here)),)
+            return _names(at), (_off(model, name, _derivative(body, name, _names(at), here)),)
         case _:
             raise AssertionError(check.left)
 
@@ -266,7 +266,7 @@ def _listed(model: OracleModel, name: str, value: float, given: list[str], state
     """The probability that each unit is in a state given the layers listed, all others summed out, (*dims, cases)."""
     rows = []
     for c in range(CASES):
-        every = oracle.table(model, {n: state[n][c : c + 1] for n in given})
+        every = oracle.table(model, {n: state[n][c : c + 1] for n in (*given, *model.names("given"))})
         rows.append(np.tensordot(every.probability, every.state[name] == value, (0, 0)))
     return np.moveaxis(np.array(rows), 0, -1)
 
@@ -331,21 +331,11 @@ def _names(at: tuple[Expression, ...]) -> tuple[str, ...]:
     return tuple(i.name for i in at if isinstance(i, Name))
 
 
-def _derivative(body: Expression, name: str, here: Here) -> Array:
-    """By central differences, (*shape, cases); the two places of a lateral weight's entry move together."""
-    value = here.model.parameters[name]
-    lateral = any(e.weight == name and e.first == e.second for e in here.model.edges)
-    out = np.zeros((*value.shape, CASES))
-    for at in np.ndindex(*value.shape):
-        step = np.zeros_like(value)
-        step[at] = 1e-5
-        if lateral:
-            step[at[len(at) // 2 :] + at[: len(at) // 2]] = 1e-5
-        up, down = (
-            value_of(body, replace(here, model=moved, arrays={**here.arrays, name: moved.parameters[name]}), {})
-            for moved in (here.model.with_parameter(name, value + s) for s in (step, -step))
-        )
-        out[at] = (up - down) / 2e-5
+def _derivative(body: Expression, name: str, entries: tuple[str, ...], here: Here) -> Array:
+    """By central differences, (*shape, cases); the body may hold the indices of the entry."""
+    out = np.zeros((*here.model.parameters[name].shape, CASES))
+    for at in np.ndindex(*out.shape[:-1]):
+        out[at] = slope_of(body, name, at, here, dict(zip(entries, at, strict=True)))
     return out
 
 
@@ -359,7 +349,7 @@ def _mean(model: OracleModel, name: str, given: Any, state: dict[str, Array]) ->
         rows = []
         for c in range(CASES):
             side = replace(model, lengths=lengths_of(model, state, c))
-            every = oracle.table(side, {n: state[n][c : c + 1] for n in listed})
+            every = oracle.table(side, {n: state[n][c : c + 1] for n in (*listed, *model.names("given"))})
             rows.append(np.tensordot(every.probability, every.state[name], (0, 0)))
         mean = np.array(rows)
     mean = np.moveaxis(mean, 0, -1)

@@ -99,7 +99,7 @@ def _call_value(node: Call, here: Here, at: dict[str, int]) -> Any:
         case Call("log q" | "entropy" | "kl" | "expect" | "mean_field" | "up"):
             return _q_value(node, here, at)
         case Call("d", (body, Index(name, entries))):
-            return _slope(body, name, tuple(at[e.name] for e in entries if isinstance(e, Name)), here, at)
+            return slope_of(body, name, tuple(at[e.name] for e in entries if isinstance(e, Name)), here, at)
         case Call("free_energy", items):
             names = [item.name for item in items if isinstance(item, Name)]
             cases = range(len(next(iter(here.state.values()))))
@@ -173,11 +173,13 @@ def _q_value(node: Call, here: Here, at: dict[str, int]) -> Any:
             raise AssertionError(node)
 
 
-def _slope(body: Expression, name: str, where: tuple[int, ...], here: Here, at: dict[str, int]) -> Any:
-    """The derivative by one entry of a weight or bias that is not lateral, by a central difference."""
+def slope_of(body: Expression, name: str, where: tuple[int, ...], here: Here, at: dict[str, int]) -> Any:
+    """The derivative by one entry, by a central difference; both places of a lateral weight's entry move."""
     value = here.model.parameters[name]
     step = np.zeros_like(value)
     step[where] = 1e-5
+    if any(e.weight == name and e.first == e.second for e in here.model.edges):
+        step[where[len(where) // 2 :] + where[: len(where) // 2]] = 1e-5
     moved = [here.model.with_parameter(name, value + s) for s in (step, -step)]
     up, down = (
         value_of(body, replace(here, model=m, arrays={**here.arrays, name: m.parameters[name]}), at) for m in moved

@@ -224,6 +224,7 @@ check "gA": gradient(A[o,j]) == data(x[o]*h[j]) - model(x[o]*h[j])
 check "gU": gradient(U[i,k,j]) == data(v[i]*y[k]*h[j]) - model(v[i]*y[k]*h[j])
 """
 
+CHAPTERS = {path.stem: path.read_text(encoding="utf-8") for path in textbook.files()}
 MODELS = {
     "spin": SPIN,
     "square": SQUARE,
@@ -236,7 +237,7 @@ MODELS = {
     "own": OWN,
     "sites": SITES,
     "gated": GATED,
-    **{path.stem: path.read_text(encoding="utf-8") for path in textbook.files()},
+    **CHAPTERS,
 }
 SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "spin": ({"D": 3, "F": 2, "G": 4}, {"D": 2, "F": 3, "G": 1}),

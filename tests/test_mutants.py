@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mutants import mutated_checks
 from plain import differs
-from prover_models import MODELS, SIZES
+from prover_models import CHAPTERS, MODELS, SIZES
 
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.driver import checked_model
@@ -70,7 +70,7 @@ def judge(name: str, mutant: CheckDeclaration) -> str:
     return verdict.outcome
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [name for name in SIZES if name not in CHAPTERS])
 def test_the_checks_are_proved_and_hold(name: str) -> None:
     model, fields = fields_of(name)
     for check in model.checks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from prover_models import SIZES
 from pgmdsl import textbook
 from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.driver import checked_model
+from pgmdsl.compiler.proof_report import checks_page
 from pgmdsl.compiler.prove import verify_checks
 from pgmdsl.grammar.diagnostics import Diagnostics, ModelError
 from pgmdsl.grammar.format import format_file
@@ -58,11 +60,13 @@ def test_each_chapter_has_its_variants() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_every_formula_is_proved_and_every_variant_refuted(path: Path) -> None:
-    """By the prover for all sizes, and by enumeration at two choices of them."""
+def test_every_formula_is_proved_and_every_variant_refuted(path: Path, golden: Callable[[str, str], None]) -> None:
+    """By the prover for all sizes, and by enumeration at two choices of them; the pages of docs/ say the same."""
     model, _ = checked_model(read_source(path), {})
     small = [checked_model(read_source(path), sizes)[0] for sizes in SIZES[path.stem]]
-    for k, verdict in enumerate(verify_checks(model, derive_model(model))):
+    verdicts = verify_checks(model, derive_model(model))
+    golden(f"../../docs/textbook/{name_of(path)}.md", checks_page(model, verdicts))
+    for k, verdict in enumerate(verdicts):
         check = model.checks[k]
         assert verdict.status == ("refuted" if check.refuted else "proved"), (check.title.value, verdict.detail)
         different = [differs(other, other.checks[k], seed=3) for other in small]

@@ -42,14 +42,6 @@ UNPROVED = {
         "04_rbm",
         "p(v, h) == sum(exp(-energy) over h)/Z*prod(sigmoid((2*h[j] - 1)*(a[j] + sum(W[i,j]*v[i] for i))) for j)",
     ),
-    "each pair once": (
-        "01_fully_visible",
-        "energy == -sum(L[i,k]*x[i]*x[k] for i, k if i < k) - sum(b[i]*x[i] for i)",
-    ),
-    "a product of potentials of pairs": (
-        "01_fully_visible",
-        "p(x) == prod(exp(b[i]*x[i]) for i)*prod(exp(x[i]*L[i,k]*x[k]) for i, k if i < k)/Z",
-    ),
     "what the second machine is trained for": (
         "10_deep_belief_net",
         "d(expect(-free_energy(h1) under q) - log(sum(exp(-free_energy(h1)) over h1)), W2[j,k])"

@@ -212,11 +212,30 @@ class Reader:
 
     def _bound(self, poly: Poly, generator: Generator, fresh: Mapping[str, str], inside: Mapping[str, str]) -> Poly:
         """The sum over a generator's indices, where its condition holds."""
-        if generator.condition is not None:
-            poly = self.algebra.multiply(poly, self._condition(generator.condition, inside))
+        match generator.condition:
+            case None:
+                pass
+            case Compare("<" | "<=" | ">" | ">=" as op, Name(first), Name(second)) if {first, second} <= fresh.keys():
+                poly = self._of_pairs(poly, fresh[first], fresh[second], "=" in op)
+            case condition:
+                poly = self.algebra.multiply(poly, self._condition(condition, inside))
         for index in fresh.values():
             poly = self.algebra.bind(poly, index, self.ranges[index])
         return poly
+
+    def _of_pairs(self, poly: Poly, first: str, second: str, diagonal: bool) -> Poly:
+        """What a sum over pairs of indices, each pair once, is over all pairs, where their order does not matter.
+
+        sum over i < k of f(i, k) = 1/2 sum over i != k of f(i, k), if f(i, k) = f(k, i). Raises `NoProofError` if not.
+        """
+        algebra = self.algebra
+        turned = algebra.substitute(poly, {first: second, second: first})
+        if self.ranges[first] != self.ranges[second] or not algebra.is_zero(subtract(poly, turned)):
+            raise NoProofError("a sum over ordered pairs of what depends on their order")
+        same = algebra.delta(first, second)
+        apart = scale(algebra.multiply(poly, subtract(number(1), same)), HALF)
+        self.algebra.used.setdefault("a sum over i < k is half of that over i != k, where the order does not matter")
+        return add(apart, algebra.multiply(poly, same)) if diagonal else apart
 
     def _log(self, node: Expression, bound: Mapping[str, str]) -> Poly:
         """The logarithm of a formula, by the factors it is written in where each is shown to be positive."""

@@ -79,8 +79,19 @@ def checks_page(model: Model, verdicts: Iterable[Verdict]) -> str:
     out = [f"# {title.rstrip('.') or model.name}", "", *([rest, ""] if rest else []), "```", declared, "```", ""]
     for check, verdict in zip(model.checks, verdicts, strict=True):
         out += [f"## {check.title.value}", "", "$$", _equation(check), "$$", ""]
-        out += [f"{_assumptions(text, check)}{_ending(verdict)}", ""]
+        told = _remark(text[: check.span.start])
+        out += [*([told, ""] if told else []), f"{_assumptions(text, check)}{_ending(verdict)}", ""]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _remark(before: str) -> str:
+    """The comment right above a check."""
+    lines: list[str] = []
+    for line in reversed(before.rstrip(" ").removesuffix("\n").splitlines()):
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    return " ".join(reversed(lines))
 
 
 def _equation(check: CheckDeclaration) -> str:

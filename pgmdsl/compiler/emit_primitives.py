@@ -97,4 +97,4 @@ def _imported(alias: ast.alias) -> str:
 
 def _import_order(line: str) -> tuple[bool, str]:
     module = line.split()[1]
-    return module.split(".")[0] not in ("math", "typing"), module
+    return module.split(".")[0] not in ("collections", "math", "typing"), module

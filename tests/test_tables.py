@@ -11,6 +11,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from compiled import ALWAYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_models import loaded, planned
@@ -21,7 +22,6 @@ from pgmdsl.compiler.primitives_states import COSTS, multiply_by_blas, multiply_
 from pgmdsl.runtime.costs import costs_from
 from pgmdsl.runtime.random import stream_key
 
-ALWAYS: Costs = {kind: (Cost(0, 0, 0), Cost(1, 0, 0)) for kind in get_args(Kind)}
 SIZES = (1, 3, 15, 16, 17, 63, 64, 65, 1000)
 LEVELS = ((0.0, 1.0), (-1.0, 1.0), (0.5, 2.0))
 

@@ -94,7 +94,7 @@ def costs_from(values: Mapping[str, Any]) -> Costs:
     costs = {}
     for kind, pair in values.items():
         table, blas = (Cost(*(float(x) for x in numbers)) for numbers in pair)
-        if kind not in get_args(Kind) or not all(0 <= x < 1 for x in (*table, *blas)):
+        if kind not in get_args(Kind) or not all(0 <= x < math.inf for x in (*table, *blas)):
             raise ValueError(f"no costs: {kind} {pair}")
         costs[kind] = (table, blas)
     return costs

@@ -193,9 +193,7 @@ def environment(wall: bool) -> list[str]:
         model = f"{known.get('model name')}, family {known.get('cpu family')}, model {known.get('model')}"
         flags = ", ".join(f for f in known.get("flags", "").split() if f in ("avx2", "fma", "avx512f", "avx512bw"))
     versions = [f"Python {platform.python_version()}", f"NumPy {np.__version__}", f"Numba {numba.__version__}"]
-    for name in ("torch", "sklearn"):
-        if name in sys.modules:
-            versions.append(f"{name} {sys.modules[name].__version__}")
+    versions += [f"{name} {sys.modules[name].__version__}" for name in ("torch", "sklearn") if name in sys.modules]
     blas = {f"{p['internal_api']} {p['version']} {p.get('architecture', '')}".strip() for p in threadpool_info()}
     return [
         f"- processor: {model}; {os.cpu_count()} cores; {flags}",

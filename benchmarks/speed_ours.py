@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from speed_peers import DECAY, MOMENTUM, RATE, Matrix, Step, weights
@@ -29,7 +30,7 @@ def chain_text(sizes: tuple[int, ...], unit: str = "binary") -> str:
     lines = ["model Chain", f"visible v : {unit} bias b"]
     names = ["v", *(f"h{i}" for i in range(1, len(sizes)))]
     lines += [f"hidden {name} : binary[{n}] bias a_{name}" for name, n in zip(names[1:], sizes[1:], strict=True)]
-    lines += [f"{a} -- {b} : W_{b}" for a, b in zip(names, names[1:], strict=False)]
+    lines += [f"{a} -- {b} : W_{b}" for a, b in pairwise(names)]
     return "\n".join(lines) + "\n"
 
 
@@ -43,7 +44,8 @@ def learner_step(text: str, phase: str, batch: int, by: str = "tables") -> Step:
     artifact = compiled(text, f"batch = {batch}, {phase}")
     kernels = load_kernels(artifact, COSTS[by])
     machine = Machine(artifact, kernels, initial_parameters(artifact, kernels, 0))
-    learner = Learner(machine, ("v",), recipe_of(artifact.phases[0], artifact.sizes), tuple(artifact.parameters), 0)
+    trained = tuple(n for n, p in artifact.parameters.items() if not p.fixed)
+    learner = Learner(machine, ("v",), recipe_of(artifact.phases[0], artifact.sizes), trained, 0)
     learner.start({"v": np.full(artifact.layers["v"].size, 0.2, np.float32)}, (0,))
     rates, count = Rates(RATE, MOMENTUM, DECAY), [0]
 

@@ -7,6 +7,7 @@ take momentum and weight decay, but scikit-learn's, which has neither.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ REAL = np.float32
 def weights(*sizes: int) -> list[Matrix]:
     """Small random weights between layers of these sizes, one after another."""
     rng = np.random.default_rng(0)
-    return [rng.normal(0, 0.01, pair).astype(REAL) for pair in zip(sizes, sizes[1:], strict=False)]
+    return [rng.normal(0, 0.01, pair).astype(REAL) for pair in pairwise(sizes)]
 
 
 def sigmoid(x: Matrix, bias: Matrix) -> Matrix:

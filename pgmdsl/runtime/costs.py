@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -36,6 +37,8 @@ def measured_costs(module: ModuleType) -> Costs:
         known = _read()
         if (found := _costs_of(known.get(machine))) is not None:
             return found
+        if sys.stderr.isatty():
+            print("measuring what products cost on this machine, once", file=sys.stderr)
         costs = {kind: _measure(module, kind) for kind in get_args(Kind)}
     directory = cache_directory()
     if directory is not None:

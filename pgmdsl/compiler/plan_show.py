@@ -119,8 +119,10 @@ def _method_text(method: Method, factors: Sequence[str]) -> str:
 
 def _decision(kind: Kind, shape: Sequence[int], costs: Costs | None, batches: Sequence[int]) -> str:
     """From how many cases on tables are faster, and the times of some batches."""
-    if not costs or kind not in costs:
+    if costs is None:
         return ""
+    if kind not in costs:
+        return ", but BLAS in a model whose weights are all small"
     faster = [cases for cases in range(1, MOST) if worth_a_table(kind, costs, cases, shape[0], shape[1])]
     text = f", from {faster[0]} cases on" if faster else f", which BLAS is faster than up to {MOST} cases"
     for cases in batches:

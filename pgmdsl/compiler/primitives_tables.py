@@ -2,7 +2,7 @@
 """Source embedded in generated files: products with states of two values, by tables of partial sums.
 
 Four states make a code. Of the four rows that they multiply all 16 partial sums are tabulated, BLOCK columns at a
-time, and each code then costs one load and one addition of vectors. Sixteen tables fit into a first-level cache; their
+time, and each code then costs two loads and additions of vectors. Sixteen tables fit into a first-level cache; their
 codes, 64 states, make one word. Sums have one order, whatever the width of the processor's vectors.
 
     words[q, i]       of row i of the states, those from 64 q on: bit k is 1 where state 64 q + k is `high`
@@ -28,15 +28,17 @@ from pgmdsl.compiler.primitives import Array
 from pgmdsl.compiler.primitives_base import KERNEL
 from pgmdsl.compiler.primitives_float32 import Real
 
-ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}  # sums as they are written: the same bits on every processor
-LANES = (
-    64 // np.dtype(Real).itemsize
-)  # numbers in a vector of 64 bytes; LLVM splits it where the processor's are shorter
-BLOCK = 2 * LANES
-WORD = 64  # states
-ENTRIES = 16  # of a table
-INDEX = ir.IntType(64)
+# Sums as they are written, so that every processor gives the same bits.
+ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}
 
+# Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; columns of a block, states of a
+# word, entries of a table.
+LANES = 64 // np.dtype(Real).itemsize
+BLOCK = 2 * LANES
+WORD = 64
+ENTRIES = 16
+
+INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
 
 

@@ -24,7 +24,7 @@ from pgmdsl.version import VERSION
 SMALLEST = 32  # of the sizes of a weight, for which tables are thought of
 FEWEST = 2**14  # its entries
 SIZE, FEW, MANY, TINY = 512, 32, 256, 32  # of the weights, and the numbers of cases, that are measured
-REPEATS = 7
+REPEATS = 15
 
 
 def measured_costs(module: ModuleType) -> Costs:

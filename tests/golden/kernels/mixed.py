@@ -10,9 +10,9 @@ A unit with field f takes the statistic s with density exp(f s - base(s) - A(f))
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 from typing import Any, Literal, NamedTuple
-from collections.abc import Callable
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
@@ -363,19 +363,21 @@ def put_back(out: Array, earlier: Array | None, held: NDArray[np.bool_] | None) 
         np.copyto(out, earlier, where=held)
 
 
-LANES = (
-    64 // np.dtype(Real).itemsize
-)  # numbers in a vector of 64 bytes; LLVM splits it where the processor's are shorter
+# Sums as they are written, so that every processor gives the same bits.
+ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}
+# Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; columns of a block, states of a
+# word, entries of a table.
+LANES = 64 // np.dtype(Real).itemsize
 BLOCK = 2 * LANES
-WORD = 64  # states
-ENTRIES = 16  # of a table
+WORD = 64
+ENTRIES = 16
 INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
 
 
 def vectorised(plain: Callable[..., None], typed: Callable[..., Any]) -> Callable[..., None]:
     """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
-    overload(plain, jit_options=KERNEL, strict=False)(typed)
+    overload(plain, jit_options=ORDERED, strict=False)(typed)
     return plain
 
 
@@ -504,7 +506,7 @@ def typed_transpose_square(source: Any, start: Any, stride: Any, target: Any, be
 transpose_square = vectorised(plain_transpose_square, typed_transpose_square)
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def aligned(count: int) -> Array:
     """Room for so many numbers that begins where a vector may."""
     room = np.empty(count + LANES, Real)
@@ -512,7 +514,7 @@ def aligned(count: int) -> Array:
     return room[start : start + count]
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def pack_rows(a: Array, low: Real, high: Real, words: Words) -> bool:
     """Pack the states of each row of `a`; whether all are `low` or `high`, without which the words mean nothing."""
     for i in range(a.shape[0]):
@@ -528,7 +530,7 @@ def pack_rows(a: Array, low: Real, high: Real, words: Words) -> bool:
     return True
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
     """Pack the states of each column of `a`, as `pack_rows` does those of each row."""
     for q in range(words.shape[0]):
@@ -544,7 +546,7 @@ def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
     return True
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def fill_panel(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
     """The panel of b[row : row + count, column : column + BLOCK]."""
     for k in range(count):
@@ -558,7 +560,7 @@ def fill_panel(b: Array, row: int, column: int, count: int, factor: Real, panel:
             target[j] = Real(0.0)
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def fill_panel_transposed(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
     """The panel of b'[row : row + count, column : column + BLOCK]; `count` is a multiple of LANES."""
     entries, (height, width) = b.reshape(-1), b.shape
@@ -575,7 +577,7 @@ def fill_panel_transposed(b: Array, row: int, column: int, count: int, factor: R
         panel[n] *= factor
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def fill_tables(panel: Array, codes: int, least: Real, tables: Array) -> None:
     """The tables of so many codes, `least` times their four rows being added to every entry."""
     for g in range(codes):
@@ -603,7 +605,7 @@ def fill_tables(panel: Array, codes: int, least: Real, tables: Array) -> None:
             table[15 * BLOCK + j] = both + last
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
     """Set out[:, column : column + BLOCK] = sums + beta of what is there, which may be anything if beta is 0."""
     width = min(BLOCK, out.shape[1] - column)
@@ -617,7 +619,7 @@ def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
                 target[j] = source[j] + beta * target[j]
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def put_sums_transposed(sums: Array, column: int, beta: Real, out: Array) -> None:
     """Set out[column : column + BLOCK, :] = sums' + beta of what is there, which may be anything if beta is 0."""
     square, (height, width) = aligned(LANES * LANES), out.shape
@@ -635,7 +637,7 @@ def put_sums_transposed(sums: Array, column: int, beta: Real, out: Array) -> Non
                         target[m] = source[m] + beta * target[m]
 
 
-@njit(**KERNEL)
+@njit(**ORDERED)
 def sum_by_table(
     words: Words, states: int, b: Array, read_transposed: bool, out: Array, write_transposed: bool, numbers: Array
 ) -> None:

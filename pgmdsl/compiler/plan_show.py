@@ -124,7 +124,7 @@ def _decision(kind: Kind, shape: Sequence[int], costs: Costs | None, batches: Se
     if kind not in costs:
         return ", but BLAS in a model whose weights are all small"
     faster = [cases for cases in range(1, MOST) if worth_a_table(kind, costs, cases, shape[0], shape[1])]
-    text = f", from {faster[0]} cases on" if faster else f", which BLAS is faster than up to {MOST} cases"
+    text = f", from {faster[0]} cases on" if faster else f", but BLAS up to {MOST} cases"
     for cases in batches:
         times = product_seconds(kind, costs, cases, shape[0], shape[1])
         text += f"; of {cases}: {times[0] * 1e3:.3g} ms, BLAS {times[1] * 1e3:.3g} ms"

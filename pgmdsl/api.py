@@ -20,12 +20,13 @@ __all__ = ["Model", "compile", "compile_text", "load", "log_partition", "resume"
 DType = Literal["float32", "float64"]
 
 
-def compile(path: str | Path, *, dtype: DType = "float32", **sizes: int) -> Model:
+def compile(path: str | Path, *, dtype: DType = "float32", tables: bool = True, **sizes: int) -> Model:
     """Compile a model file.
 
     Args:
         path: The `.ebm` file.
         dtype: The kernels' precision.
+        tables: Whether products of states may be made by tables of partial sums, where that is faster than BLAS.
         **sizes: Sizes of the model line, by name.
 
     Raises:
@@ -33,13 +34,13 @@ def compile(path: str | Path, *, dtype: DType = "float32", **sizes: int) -> Mode
     """
     path = Path(path)
     _verify_dtype(dtype)
-    return Model(compile_source(read_source(path), sizes, dtype), path.resolve().parent)
+    return Model(compile_source(read_source(path), sizes, dtype, tables=tables), path.resolve().parent)
 
 
-def compile_text(source: str, *, dtype: DType = "float32", **sizes: int) -> Model:
+def compile_text(source: str, *, dtype: DType = "float32", tables: bool = True, **sizes: int) -> Model:
     """Compile a model from a string; paths in its data blocks are relative to the current folder."""
     _verify_dtype(dtype)
-    return Model(compile_source(source_of_text(source), sizes, dtype), Path.cwd())
+    return Model(compile_source(source_of_text(source), sizes, dtype, tables=tables), Path.cwd())
 
 
 def _verify_dtype(dtype: str) -> None:

@@ -25,6 +25,7 @@ from pgmdsl.runtime.random import stream_key
 if TYPE_CHECKING:
     from pgmdsl.compiler.artifact import Artifact
     from pgmdsl.compiler.derivation import Derivation
+    from pgmdsl.compiler.primitives_costs import Costs
     from pgmdsl.compiler.prove import Verdict
     from pgmdsl.runtime.machine import Machine
 
@@ -50,9 +51,12 @@ class Model:
         layers: Its layers' names, in file order.
     """
 
-    def __init__(self, compiled: Compiled, base: Path) -> None:
-        """Wrap a compilation; `base` is the folder that paths in the file are relative to."""
-        self._compiled, self.base = compiled, base
+    def __init__(self, compiled: Compiled, base: Path, costs: Costs | None = None) -> None:
+        """Wrap a compilation; `base` is the folder that paths in the file are relative to.
+
+        `costs` decide which products tables make; without them they are this machine's.
+        """
+        self._compiled, self.base, self.costs = compiled, base, costs
 
     # --- formulas -----------------------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class Model:
     def _arrays(self) -> Arrays:
         from pgmdsl.runtime.kernels import load_kernels
 
-        return Arrays(self.artifact, load_kernels(self.artifact))
+        return Arrays(self.artifact, load_kernels(self.artifact, self.costs))
 
     def init(self, seed: int = 0, data: State | None = None) -> dict[str, Array]:
         """Parameters to start from: small random weights; biases from the data's means where data is given.

@@ -24,7 +24,9 @@ DType = Literal["float32", "float64"]
 Callback = Callable[[dict[str, Any]], object]
 
 
-def compile_for_data(file: Path, sizes: Mapping[str, int], data: Mapping[str, str], dtype: DType = "float32") -> Model:
+def compile_for_data(
+    file: Path, sizes: Mapping[str, int], data: Mapping[str, str], dtype: DType = "float32", *, tables: bool = True
+) -> Model:
     """Compile a model file, taking sizes that have no value from the shapes of the data.
 
     Args:
@@ -32,6 +34,7 @@ def compile_for_data(file: Path, sizes: Mapping[str, int], data: Mapping[str, st
         sizes: Sizes given by the user.
         data: By layer, a path in place of that of its data block.
         dtype: The kernels' precision.
+        tables: Whether products of states may be made by tables.
     """
     source = read_source(file)
     base = file.resolve().parent
@@ -40,7 +43,7 @@ def compile_for_data(file: Path, sizes: Mapping[str, int], data: Mapping[str, st
     if any(value is None for value in model.sizes.values()):
         shapes = {spec.layer: peek_shape(spec, base) for spec in model.data if spec.file and spec.layer in model.layers}
         found |= infer_sizes(model, shapes)
-    return Model(compile_source(source, found, dtype), base)
+    return Model(compile_source(source, found, dtype, tables=tables), base)
 
 
 def start_run(
@@ -105,4 +108,4 @@ def _model_of(directory: Path) -> Model:
     """The model of a run, compiled again from its source: what the directory holds is never executed."""
     info = read_info(directory)
     dtype: DType = "float64" if info.dtype == "float64" else "float32"
-    return Model(compile_source(read_model(directory, info), info.sizes, dtype), Path(info.base))
+    return Model(compile_source(read_model(directory, info), info.sizes, dtype), Path(info.base), dict(info.costs))

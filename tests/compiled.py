@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import get_args
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from random_models import RandomModel
 
 from pgmdsl.compiler.driver import compile_source
+from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind
 from pgmdsl.grammar.source import Source
 from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.machine import Machine
@@ -34,7 +36,13 @@ def plain_python() -> Iterator[None]:
         yield
 
 
-def compile_machine(text: str, parameters: dict[str, NDArray[np.floating]], dtype: str, jit: bool) -> Machine:
+# What products cost where tables make all that they can.
+ALWAYS: Costs = {kind: (Cost(0, 0, 0), Cost(1, 0, 0)) for kind in get_args(Kind)}
+
+
+def compile_machine(
+    text: str, parameters: dict[str, NDArray[np.floating]], dtype: str, jit: bool, costs: Costs | None = None
+) -> Machine:
     """A model file with these parameters, (size, size) and (size,), ready to run."""
     artifact = compile_source(Source("random.ebm", text), {}, dtype).artifact
     shaped = {
@@ -42,11 +50,11 @@ def compile_machine(text: str, parameters: dict[str, NDArray[np.floating]], dtyp
         for name, p in artifact.parameters.items()
     }
     if jit:
-        return Machine(artifact, load_kernels(artifact), shaped)
+        return Machine(artifact, load_kernels(artifact, costs), shaped)
     with plain_python():
-        return Machine(artifact, load_kernels(artifact), shaped)
+        return Machine(artifact, load_kernels(artifact, costs), shaped)
 
 
-def random_machine(model: RandomModel, dtype: str, jit: bool = False) -> Machine:
+def random_machine(model: RandomModel, dtype: str, jit: bool = False, costs: Costs | None = None) -> Machine:
     """The machine of a random model."""
-    return compile_machine(model.text, model.oracle.parameters, dtype, jit)
+    return compile_machine(model.text, model.oracle.parameters, dtype, jit, costs)

@@ -14,6 +14,7 @@ from pgmdsl.compiler.derive import derive_model
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.model import Model
 from pgmdsl.compiler.plan import KernelPlan, plan_kernels
+from pgmdsl.compiler.primitives_costs import Costs
 from pgmdsl.grammar.diagnostics import Diagnostics
 from pgmdsl.grammar.parse import parse_file
 from pgmdsl.grammar.source import Source
@@ -111,15 +112,15 @@ def checked(text: str) -> Model:
     return model
 
 
-def planned(text: str, dtype: Dtype = "float32") -> KernelPlan:
+def planned(text: str, dtype: Dtype = "float32", *, tables: bool = True) -> KernelPlan:
     model = checked(text)
     sizes = {name: value for name, value in model.sizes.items() if value is not None}
-    return plan_kernels(model, derive_model(model), sizes, dtype, "0123abcd")
+    return plan_kernels(model, derive_model(model), sizes, dtype, "0123abcd", tables=tables)
 
 
-def loaded(text: str, dtype: Dtype = "float32") -> Kernels:
+def loaded(text: str, dtype: Dtype = "float32", costs: Costs | None = None) -> Kernels:
     plan = planned(text, dtype)
-    return load_kernels(cast(Artifact, SimpleNamespace(name=plan.model, kernels=emit_kernels(plan))))
+    return load_kernels(cast(Artifact, SimpleNamespace(name=plan.model, kernels=emit_kernels(plan))), costs)
 
 
 def random_case(kernels: Kernels, cases: int, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,7 +15,8 @@ from kernel_models import EDGES, LATERAL, MIXED, RBM, planned
 
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.emit_formula import print_formula
-from pgmdsl.compiler.plan import identifier, show_plan
+from pgmdsl.compiler.plan import identifier
+from pgmdsl.compiler.plan_show import show_plan
 from pgmdsl.compiler.plan_units import Categorical, Normal, TwoPoint, plan_unit
 from pgmdsl.compiler.units import UNITS, Finite, Naturals, Real
 from pgmdsl.compiler.values import evaluate

@@ -92,7 +92,7 @@ def test_without_a_directory_the_text_runs_in_memory(tmp_path, monkeypatch):
     with pytest.raises(KeyError) as caught:
         kernels.field["h"]({}, {"v": out}, out)
     text = "".join(traceback.format_exception(caught.value))
-    assert 'multiply(s["v"], p["W"], out, 1.0, beta)' in text
+    assert 'multiply_states("field", s["v"], p["W"], out, 1.0, beta, (0.0, 1.0))' in text
 
 
 def test_kernels_in_memory_compile():

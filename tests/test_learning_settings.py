@@ -342,9 +342,9 @@ n -- h : W
     shown: list[Shown] = []
     add = learner.statistics.add
 
-    def noted(state: Shown, factor: float, *, first: bool) -> Any:
+    def noted(state: Shown, factor: float, **settings: bool) -> Any:
         shown.append(state)
-        return add(state, factor, first=first)
+        return add(state, factor, **settings)
 
     learner.statistics.add = noted  # type: ignore[method-assign]
     take_step(learner, data, 0.01, weights=[1, 2, 1, 1, 3, 1, 1])

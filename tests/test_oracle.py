@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from compiled import random_machine
+from compiled import ALWAYS, random_machine
 from hypothesis import HealthCheck, Phase, given, settings
 from numpy.typing import NDArray
 from random_models import RandomModel, every_unit, random_models
 
+from pgmdsl.compiler.primitives_costs import Costs
 from pgmdsl.runtime.estimators.bound import mean_field_bound, mean_field_value
 from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums
 
@@ -37,10 +38,10 @@ class Pair:
     The oracle takes the parameters and states after rounding to the model's dtype.
     """
 
-    def __init__(self, model: RandomModel, dtype: str, jit: bool) -> None:
+    def __init__(self, model: RandomModel, dtype: str, jit: bool, costs: Costs | None) -> None:
         parameters = {n: v.astype(dtype).astype(np.float64) for n, v in model.oracle.parameters.items()}
         self.oracle = oracle.OracleModel(model.oracle.layers, model.oracle.edges, parameters)
-        self.machine = random_machine(model, dtype, jit)
+        self.machine = random_machine(model, dtype, jit, costs)
         rng = np.random.default_rng(7)
         table = oracle.table(self.oracle)
         picked = rng.integers(0, len(table.log_weight), CASES)
@@ -72,8 +73,8 @@ class Pair:
         np.testing.assert_allclose(got, wanted, rtol=0, atol=self.tolerance * scale)
 
 
-def check_all(model: RandomModel, dtype: str, jit: bool = False) -> None:
-    pair = Pair(model, dtype, jit)
+def check_all(model: RandomModel, dtype: str, jit: bool = False, costs: Costs | None = None) -> None:
+    pair = Pair(model, dtype, jit, costs)
     check_energy(pair)
     check_conditionals(pair)
     check_log_partitions(pair)
@@ -209,9 +210,15 @@ def test_float32(model: RandomModel) -> None:
     check_all(model, "float32")
 
 
+@settings(RANDOM, max_examples=10)
+@given(random_models(limit=64))
+def test_by_table(model: RandomModel) -> None:
+    check_all(model, "float64", costs=ALWAYS)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_compiled(dtype: str) -> None:
-    check_all(every_unit(), dtype, jit=True)
+    check_all(every_unit(), dtype, jit=True, costs=ALWAYS)
 
 
 @settings(RANDOM, max_examples=15)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import DBM, RBM, artifact_of, random_data, resume, train, with_train
+from compiled import ALWAYS
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime import session
+from pgmdsl.runtime import kernels, session
 from pgmdsl.runtime import train as training
 from pgmdsl.runtime.checkpoint import load_checkpoint
 from pgmdsl.runtime.fit import Job
@@ -267,3 +268,22 @@ def test_state_json_tells_the_position(interrupted: Path) -> None:
     info = read_info(interrupted)
     assert (info.phase, info.stage, info.epoch, info.step) == (1, 0, 0, 2)
     assert json.loads((interrupted / "state.json").read_text())["format"] == 1
+
+
+def test_a_run_keeps_what_decides_between_tables_and_blas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the machine on which it is resumed would decide otherwise."""
+    artifact = with_train(RBM, FIT)
+    data = random_data(artifact, 12)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "measured_costs", lambda _: ALWAYS)
+        train(artifact, data, out=tmp_path / "whole", seed=3)
+        interrupt_before(patch, 5, ctrl_c)
+        with pytest.raises(training.Interrupted):
+            train(artifact, data, out=tmp_path / "run", seed=3)
+    train(artifact, data, out=tmp_path / "blas", seed=3)
+    assert read_info(tmp_path / "blas").costs == {}
+    resume(tmp_path / "run", artifact, data)
+    assert read_info(tmp_path / "run").costs == ALWAYS
+    text = (tmp_path / "run" / "parameters.safetensors").read_bytes()
+    assert text == (tmp_path / "whole" / "parameters.safetensors").read_bytes()
+    assert text != (tmp_path / "blas" / "parameters.safetensors").read_bytes()

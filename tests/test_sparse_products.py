@@ -63,7 +63,7 @@ def test_who_is_multiplied_entry_by_entry():
     assert 'multiply_sparse(s["x"], p["J"], out, 1.0, beta)' in text
     assert 'multiply_sparse(s["x"], p["W"], out, 1.0, beta)' in text
     assert 'multiply_outer_sparse(s["x"], s["h"], out, scale, beta)' in text
-    assert 'multiply_transposed(s["h"], p["W"], out, 1.0, beta)' in text
+    assert 'multiply_states("field_transposed", s["h"], p["W"], out, 1.0, beta, (0.0, 1.0))' in text
     assert "_sparse" not in emit_kernels(planned(SOFTMAX.replace("x -- x : J\n", "").replace("K = 9", "K = 3")))
 
 

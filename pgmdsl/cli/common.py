@@ -18,6 +18,7 @@ SIZES = click.option("--set", "sizes", multiple=True, metavar="NAME=N", help="Gi
 DATA = click.option(
     "--data", "data", multiple=True, metavar="LAYER=PATH", help="Take a layer's data from this file (.npz:key too)."
 )
+NO_TABLES = click.option("--no-tables", is_flag=True, help="Make products of states by BLAS, as of other numbers.")
 
 MASK = click.option(
     "--mask", "masks", multiple=True, metavar="LAYER=PATH", help="0 where a value of the layer is missing; so is NaN."

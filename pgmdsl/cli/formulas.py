@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from pgmdsl.cli.common import FILE, JSON, SIZES, parse_sizes, write_output, writing
+from pgmdsl.cli.common import FILE, JSON, NO_TABLES, SIZES, parse_sizes, write_output, writing
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 
@@ -70,12 +70,14 @@ def graph_command(file: Path, sizes: tuple[str, ...], dot: bool, as_json: bool, 
 @click.option(
     "--emit", "stage", metavar="STAGE", help="Print one stage: syntax, model, graph, derivation, plan or kernels."
 )
+@NO_TABLES
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results; with --emit a file.")
 def compile_command(
     file: Path,
     sizes: tuple[str, ...],
     dtype: Literal["float32", "float64"],
     stage: str | None,
+    no_tables: bool,
     output: Path | None,
 ) -> None:
     """Compile FILE: a readable Numba file of kernels, and the derivation it was made from.
@@ -86,9 +88,14 @@ def compile_command(
     from pgmdsl.compiler.driver import compile_source, show_stage
     from pgmdsl.compiler.report import derivation_text
 
-    compiled = compile_source(read_source(file), parse_sizes(sizes), dtype)
+    compiled = compile_source(read_source(file), parse_sizes(sizes), dtype, tables=not no_tables)
     if stage is not None:
-        write_output(output, show_stage(compiled, stage))
+        costs = None
+        if stage == "plan":
+            from pgmdsl.runtime.kernels import load_kernels
+
+            costs = load_kernels(compiled.artifact).costs
+        write_output(output, show_stage(compiled, stage, costs))
         return
     artifact = compiled.artifact
     folder = output or Path(f"{file.stem}-compiled")

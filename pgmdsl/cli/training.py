@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from pgmdsl.cli.common import DATA, FILE, JSON, SEED, SIZES, echo_json, parse_pairs, parse_sizes
+from pgmdsl.cli.common import DATA, FILE, JSON, NO_TABLES, SEED, SIZES, echo_json, parse_pairs, parse_sizes
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--freeze", multiple=True, metavar="NAME", help="Keep this parameter as it starts.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's directory, which must not exist.")
+@NO_TABLES
 @click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @SEED
 @JSON
@@ -39,6 +40,7 @@ def train_command(
     freeze: tuple[str, ...],
     dtype: Literal["float32", "float64"],
     output: Path | None,
+    no_tables: bool,
     no_eval: bool,
     seed: int,
     as_json: bool,
@@ -50,7 +52,7 @@ def train_command(
     from pgmdsl.opening import compile_for_data, load_run, start_run
 
     given = parse_pairs(data, "--data")
-    model = compile_for_data(file, parse_sizes(sizes), given, dtype)
+    model = compile_for_data(file, parse_sizes(sizes), given, dtype, tables=not no_tables)
     run = start_run(
         model,
         given or None,

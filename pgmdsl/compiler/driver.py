@@ -17,7 +17,9 @@ from pgmdsl.compiler.graph import closed_visible, gibbs_blocks, greedy_stages
 from pgmdsl.compiler.model import Edge, Layer, Model, Parameter
 from pgmdsl.compiler.normalise import watched_groups
 from pgmdsl.compiler.parts import parts_of, upward_of
-from pgmdsl.compiler.plan import KernelPlan, plan_kernels, show_plan
+from pgmdsl.compiler.plan import KernelPlan, plan_kernels
+from pgmdsl.compiler.plan_show import show_plan
+from pgmdsl.compiler.primitives_costs import Costs
 from pgmdsl.compiler.scope import validate_checks
 from pgmdsl.compiler.show import show_derivation, show_graph, show_model, show_tree
 from pgmdsl.compiler.units import Counts, Finite, Naturals, OneHot, Real, Support, Whole
@@ -64,25 +66,32 @@ def checked_model(source: Source, overrides: Mapping[str, int]) -> tuple[Model, 
     return model, tuple(diagnostics.sorted())
 
 
-def compile_source(source: Source, overrides: Mapping[str, int], dtype: DType = "float32") -> Compiled:
-    """All stages. Raises `ModelError` for mistakes in the file, `Error` for a size that has no value."""
+def compile_source(
+    source: Source, overrides: Mapping[str, int], dtype: DType = "float32", *, tables: bool = True
+) -> Compiled:
+    """All stages. Without `tables`, all products of states are BLAS's.
+
+    Raises `ModelError` for mistakes in the file, `Error` for a size that has no value.
+    """
     model, warnings = checked_model(source, overrides)
-    return compile_model(model, dtype, warnings)
+    return compile_model(model, dtype, warnings, tables=tables)
 
 
-def compile_model(model: Model, dtype: DType, warnings: tuple[Diagnostic, ...] = ()) -> Compiled:
+def compile_model(
+    model: Model, dtype: DType, warnings: tuple[Diagnostic, ...] = (), *, tables: bool = True
+) -> Compiled:
     """All stages after the check. Raises `Error` for a size that has no value."""
     sizes = _known_sizes(model)
     derivation, parts = derive_model(model), parts_of(model)
     if parts is None:
-        plan = plan_kernels(model, derivation, sizes, dtype, _digest(model.source, sizes, dtype))
+        plan = plan_kernels(model, derivation, sizes, dtype, _digest(model.source, sizes, dtype), tables=tables)
         return Compiled(model, derivation, (plan,), _artifact(model, sizes, dtype, emit_kernels(plan)), warnings)
-    plans, artifact = _compiled_whole(model, parts, sizes, dtype)
+    plans, artifact = _compiled_whole(model, parts, sizes, dtype, tables=tables)
     return Compiled(model, derivation, plans, artifact, warnings)
 
 
 def _compiled_whole(
-    model: Model, parts: PartsOf[Model], sizes: Mapping[str, int], dtype: DType
+    model: Model, parts: PartsOf[Model], sizes: Mapping[str, int], dtype: DType, *, tables: bool
 ) -> tuple[tuple[KernelPlan, ...], Artifact]:
     """The artifact of a model with directed edges: two files of kernels serve all its parts.
 
@@ -92,7 +101,8 @@ def _compiled_whole(
     """
 
     def planned(part: Model) -> KernelPlan:
-        return plan_kernels(part, derive_model(part), sizes, dtype, _digest(model.source, sizes, dtype))
+        digest = _digest(model.source, sizes, dtype)
+        return plan_kernels(part, derive_model(part), sizes, dtype, digest, tables=tables)
 
     apart = model.recognition or any(e.lateral and e.layers[0] in parts.recognition for e in model.edges)
     plans = (planned(parts.stack), *([planned(upward_of(model))] if apart else []))
@@ -134,8 +144,8 @@ def _edges(edges: Sequence[Edge]) -> tuple[ArtifactEdge, ...]:
     return tuple(ArtifactEdge(edge.layers, edge.weight, edge.kind, edge.head) for edge in edges)
 
 
-def show_stage(compiled: Compiled, stage: str) -> str:
-    """One stage's value as text; `stage` is one of `STAGES`."""
+def show_stage(compiled: Compiled, stage: str, costs: Costs | None = None) -> str:
+    """One stage's value as text; `stage` is one of `STAGES`. `costs` are of products, for the plan: see `show_plan`."""
     match stage:
         case "syntax":
             return show_tree(compiled.model.file)
@@ -146,7 +156,8 @@ def show_stage(compiled: Compiled, stage: str) -> str:
         case "derivation":
             return show_derivation(compiled.model, compiled.derivation)
         case "plan":
-            return "\n\n".join(map(show_plan, compiled.plans))
+            batches = _batches(compiled.artifact)
+            return "\n\n".join(show_plan(plan, costs, batches) for plan in compiled.plans)
         case "kernels":
             return "\n\n".join(compiled.artifact.kernel_files.values())
         case _:
@@ -228,6 +239,13 @@ def _kind(support: Support) -> Literal["finite", "one_hot", "counts", "naturals"
             return "real"
         case _:
             assert_never(support)
+
+
+def _batches(artifact: Artifact) -> list[int]:
+    """The batch sizes of the phases, each once."""
+    sizes = {name: float(value) for name, value in artifact.sizes.items()}
+    stated = [phase.settings["batch"] for phase in artifact.phases if "batch" in phase.settings]
+    return list(dict.fromkeys(int(evaluate(batch, sizes)) for batch in stated))
 
 
 def _values(layer: Layer, sizes: Mapping[str, int]) -> tuple[float, ...]:

@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 
 from pgmdsl.compiler.emit_formula import assigned
-from pgmdsl.compiler.plan import Contraction, LayerPlan, WeightPlan, statistics_text
+from pgmdsl.compiler.plan import (
+    Contraction,
+    LayerPlan,
+    WeightPlan,
+    outer_method,
+    product_method,
+    statistics_text,
+)
 
 
 def emit_products(contractions: tuple[Contraction, ...], layers: Mapping[str, LayerPlan]) -> str:
@@ -35,19 +42,26 @@ def _product(c: Contraction, layers: Mapping[str, LayerPlan]) -> str:
     if len(c.neighbours) > 1:
         return f"multiply_others({_statistics(c.neighbours)}, {weight}, {c.axis}, {last}"
     (name,) = c.neighbours
-    function = "multiply_sparse" if layers[name].sparse else "multiply"
-    if c.axis == 0 and not c.lateral:
-        function = "multiply_transposed"  # of a matrix whose columns are far apart, which entry by entry is slow
-    return f"{function}(s[{assigned(name)}], {weight}, {last}"
+    transposed = "_transposed" if c.axis == 0 and not c.lateral else ""
+    match product_method(c, layers):
+        case "states":
+            last = f"{last[:-1]}, {layers[name].levels})"
+            return f'multiply_states("field{transposed}", s[{assigned(name)}], {weight}, {last}'
+        case "sparse":
+            return f"multiply_sparse(s[{assigned(name)}], {weight}, {last}"
+        case _:
+            return f"multiply{transposed}(s[{assigned(name)}], {weight}, {last}"
 
 
 def _outer(use: tuple[str, ...], layers: Mapping[str, LayerPlan]) -> str:
     match use:
         case (a, b) if a == b:
-            return f"multiply_lateral(s[{assigned(a)}], {layers[a].states}, out, scale, beta)"
+            levels = layers[a].levels if outer_method(use, layers) == "states" else None
+            return f"multiply_lateral(s[{assigned(a)}], {layers[a].states}, {levels}, out, scale, beta)"
         case (a, b):
-            function = "multiply_outer_sparse" if layers[a].sparse else "multiply_outer"
-            return f"{function}(s[{assigned(a)}], s[{assigned(b)}], out, scale, beta)"
+            function = {"dense": "", "sparse": "_sparse", "states": "_states"}[method := outer_method(use, layers)]
+            both = f", {layers[a].levels}, {layers[b].levels}" if method == "states" else ""
+            return f"multiply_outer{function}(s[{assigned(a)}], s[{assigned(b)}], out, scale, beta{both})"
         case _:
             cut = _cut([layers[name].size for name in use])
             return f"multiply_all({_statistics(use[:cut])}, {_statistics(use[cut:])}, out, scale, beta)"

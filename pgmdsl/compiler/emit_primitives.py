@@ -17,6 +17,9 @@ def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32"
         "primitives",
         "primitives_sparse",
         "primitives_edges",
+        "primitives_tables",
+        "primitives_costs",
+        "primitives_states",
     )
     texts = [_text(name) for name in modules]
     statements = [(text, node) for text in texts for node in ast.parse(text).body]
@@ -24,8 +27,7 @@ def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32"
     defined = {name: (text, node) for text, node in statements for name in _defines(node)}
     needed = _reachable(_uses(ast.parse(body)) | set(roots), {name: node for name, (_, node) in defined.items()})
     pieces = [_segment(*defined[name]) for name in defined if name in needed]
-    lines = sorted({_import(node, needed) for node in imports} - {""}, key=_import_order)
-    return "\n".join(lines), _join(pieces)
+    return "\n".join(_imports(imports, needed)), _join(pieces)
 
 
 def _text(module: str) -> str:
@@ -76,21 +78,23 @@ def _join(pieces: list[str]) -> str:
     return out
 
 
-def _import(node: ast.Import | ast.ImportFrom, needed: set[str]) -> str:
-    """The import line with the names that are needed, or nothing; imports within the package are left out."""
-    names = [alias for alias in node.names if (alias.asname or alias.name) in needed]
-    shown = ", ".join(a.name if a.asname is None else f"{a.name} as {a.asname}" for a in names)
-    match node:
-        case ast.ImportFrom(module=str(module)) if module.startswith("pgmdsl."):
-            return ""
-        case ast.ImportFrom(module=str(module)) if shown:
-            return f"from {module} import {shown}"
-        case ast.Import() if shown:
-            return f"import {shown}"
-        case _:
-            return ""
+def _imports(nodes: list[ast.Import | ast.ImportFrom], needed: set[str]) -> list[str]:
+    """The import lines, one a module, with the names that are needed; imports within the package are left out."""
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        names = {_imported(alias) for alias in node.names if (alias.asname or alias.name) in needed}
+        match node:
+            case ast.ImportFrom(module=str(module)) if names and not module.startswith("pgmdsl."):
+                found.setdefault(f"from {module} import ", set()).update(names)
+            case ast.Import():
+                found |= {f"import {name}": set() for name in names}
+    return sorted((start + ", ".join(sorted(names)) for start, names in found.items()), key=_import_order)
+
+
+def _imported(alias: ast.alias) -> str:
+    return alias.name if alias.asname is None else f"{alias.name} as {alias.asname}"
 
 
 def _import_order(line: str) -> tuple[bool, str]:
     module = line.split()[1]
-    return module.split(".")[0] not in ("math", "typing"), module
+    return module.split(".")[0] not in ("collections", "math", "typing"), module

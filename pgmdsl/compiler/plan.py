@@ -10,16 +10,20 @@ from typing import Literal
 from pgmdsl.compiler.derivation import Contribution, Derivation
 from pgmdsl.compiler.graph import gibbs_blocks
 from pgmdsl.compiler.model import Layer, Model
-from pgmdsl.compiler.plan_units import Lookup, UnitPlan, plan_unit, sampler_text
-from pgmdsl.compiler.typeset import unicode_text
-from pgmdsl.compiler.units import Counts
+from pgmdsl.compiler.plan_units import UnitPlan, plan_unit
+from pgmdsl.compiler.units import Counts, Finite, OneHot, Whole
+from pgmdsl.compiler.values import evaluate
 from pgmdsl.grammar.format import format_expression
-from pgmdsl.grammar.syntax import Expression
+from pgmdsl.grammar.parse import parse_expression
 from pgmdsl.version import VERSION
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
 SPARSE_STATES = 8  # of a site, from which a layer is multiplied entry by entry where it is mostly 0
+
+# How a product is made: by BLAS; entry by entry, where most of a factor is 0; or by tables of partial sums, wherever a
+# factor is found to hold states of two levels when the kernel runs.
+Method = Literal["dense", "sparse", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class LayerPlan:
     `parameters` gives the model's name for each of the unit type's own; `positive` are those kept above 0. `trials` is
     that of a binomial layer. The bias is multiplied by the summed lengths of the `counted` layers; `counts` says
     whether this is a count layer itself. `equation` is the conditional of one unit, in the language of model files.
+    `levels` are the two values that entries of its statistic have where it holds states, if there are two only.
     """
 
     name: str
@@ -61,6 +66,7 @@ class LayerPlan:
     counted: tuple[str, ...]
     contractions: tuple[Contraction, ...]
     equation: str
+    levels: tuple[float, float] | None = None
 
     @property
     def sparse(self) -> bool:
@@ -107,8 +113,10 @@ def plan_kernels(
     sizes: Mapping[str, int],
     dtype: Literal["float32", "float64"],
     digest: str,
+    *,
+    tables: bool = True,
 ) -> KernelPlan:
-    """The kernels of a model whose sizes have these values.
+    """The kernels of a model whose sizes have these values; without `tables`, no product is made by these.
 
     Raises `Error` for a unit type that no kernel serves, ValueError for a name or digest that is not safe to print.
     """
@@ -120,7 +128,7 @@ def plan_kernels(
         dtype=dtype,
         sizes={identifier(name): int(value) for name, value in sizes.items()},
         units={identifier(unit.name): plan_unit(unit) for unit in (layer.unit for layer in model.layers.values())},
-        layers={name: _layer(layer, derivation, numbers, sizes) for name, layer in model.layers.items()},
+        layers={name: _layer(layer, derivation, numbers, sizes, tables=tables) for name, layer in model.layers.items()},
         weights={weight.name: weight for weight in _weights(model, numbers)},
         blocks=gibbs_blocks(model),
     )
@@ -133,19 +141,24 @@ def identifier(name: str) -> str:
     return name
 
 
-def show_plan(plan: KernelPlan) -> str:
-    """The plan as text: one line per unit formula, product, statistic and block."""
-    lines = [f"model {plan.model} ({plan.dtype}; {', '.join(f'{n} = {v}' for n, v in plan.sizes.items())})", ""]
-    for unit in plan.units.values():
-        lines += [*_show_unit(unit), ""]
-    for layer in plan.layers.values():
-        lines += _show_layer(layer)
-    lines.append("")
-    for weight in plan.weights.values():
-        shape = " x ".join(map(str, weight.shape))
-        lines.append(f"weight {weight.name}: {shape}, statistics {statistics_text(weight)}")
-    lines += ["", f"blocks {'; '.join(', '.join(block) for block in plan.blocks)}", ""]
-    return "\n".join(lines)
+def product_method(contraction: Contraction, layers: Mapping[str, LayerPlan]) -> Method:
+    """How an edge's share of a field is made."""
+    if len(contraction.neighbours) > 1:
+        return "dense"
+    neighbour = layers[contraction.neighbours[0]]
+    transposed = contraction.axis == 0 and not contraction.lateral
+    if neighbour.sparse and not transposed:  # of a transpose rows are far apart, which entry by entry is slow
+        return "sparse"
+    return "dense" if neighbour.levels is None else "states"
+
+
+def outer_method(use: tuple[str, ...], layers: Mapping[str, LayerPlan]) -> Method:
+    """How the sum over the cases of an outer product of statistics is made."""
+    if len(use) > 2:
+        return "dense"
+    if layers[use[0]].sparse:
+        return "sparse"
+    return "dense" if all(layers[name].levels is None for name in use) else "states"
 
 
 def product_text(contraction: Contraction) -> str:
@@ -174,46 +187,6 @@ def _use_text(use: tuple[str, ...]) -> str:
             return " ⊗ ".join(f"s({name})" for name in use)
 
 
-def _show_unit(unit: UnitPlan) -> list[str]:
-    formulas = {
-        "statistic": unit.statistic,
-        "state": unit.state,
-        "energy": unit.energy,
-        "own_factor": unit.own_factor,
-        "log_partition": unit.log_partition,
-        "mean": unit.mean,
-        "field_of_mean": unit.field_of_mean,
-        **{f"slope {slope.parameter}": slope.at_state for slope in unit.slopes},
-        **({} if unit.curvature is None else {"curvature": unit.curvature}),
-    }
-    lines = [f"unit {unit.name}", f"  {'sampler':<14} {sampler_text(unit.sampler)}"]
-    return lines + [f"  {label:<14} {_formula_text(formula)}" for label, formula in formulas.items()]
-
-
-def _formula_text(formula: Expression | Lookup | None) -> str:
-    match formula:
-        case None:
-            return "solved for"
-        case Lookup(statistics, values):
-            return ", ".join(f"{x:g} where s = {s:g}" for s, x in zip(statistics, values, strict=True))
-        case _:
-            return unicode_text(formula)
-
-
-def _show_layer(layer: LayerPlan) -> list[str]:
-    facts = [layer.unit, f"size {layer.size}"]
-    facts += [f"{layer.states} states"] if layer.states > 1 else []
-    facts += [f"{layer.trials} trials"] if layer.trials is not None else []
-    facts += [f"bias {layer.bias}"] if layer.bias is not None else []
-    facts += [f"times the length of {' + '.join(layer.counted)}"] if layer.counted else []
-    facts += [f"{own} {name}" for own, name in layer.parameters.items()]
-    facts += ["given"] if layer.role == "given" else []
-    facts += ["units in turn"] if layer.lateral else []
-    lines = [f"layer {layer.name}: {', '.join(facts)}"]
-    lines += [f"  {layer.equation}"] if layer.equation else []
-    return lines + [f"  field += {product_text(c)}    {' x '.join(map(str, c.shape))}" for c in layer.contractions]
-
-
 def _hexadecimal(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"not a hexadecimal digest: {digest!r}")
@@ -227,7 +200,9 @@ def _flat_size(layer: Layer, sizes: Mapping[str, int]) -> int:
     return size
 
 
-def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], sizes: Mapping[str, int]) -> LayerPlan:
+def _layer(
+    layer: Layer, derivation: Derivation, numbers: Mapping[str, int], sizes: Mapping[str, int], *, tables: bool
+) -> LayerPlan:
     conditional = derivation.conditionals.get(layer.name)
     equation = None if conditional is None else conditional.equation
     contributions = derivation.contributions.get(layer.name, ())
@@ -245,7 +220,26 @@ def _layer(layer: Layer, derivation: Derivation, numbers: Mapping[str, int], siz
         counted=tuple(identifier(name) for name in layer.counted),
         contractions=tuple(_contraction(layer.name, part, numbers) for part in contributions),
         equation=f"{format_expression(equation.left)} == {format_expression(equation.right)}" if equation else "",
+        levels=_levels(layer, sizes) if tables else None,
     )
+
+
+def _levels(layer: Layer, sizes: Mapping[str, int]) -> tuple[float, float] | None:
+    """The two values of an entry of the layer's statistic, the lower one first; None if it has others."""
+    match layer.unit.support:
+        case OneHot():
+            return (0.0, 1.0)
+        case Finite(values):
+            states = [float(value) for value in values]
+        case Whole() if layer.trials is not None:
+            states = [float(value) for value in range(int(layer.trials.evaluate(sizes)) + 1)]
+        case _:
+            return None
+    if len(states) != 2:
+        return None
+    statistic = parse_expression(layer.unit.statistic)
+    low, high = sorted(evaluate(statistic, {"x": value}) for value in states)
+    return (low, high)
 
 
 def _contraction(layer: str, part: Contribution, numbers: Mapping[str, int]) -> Contraction:

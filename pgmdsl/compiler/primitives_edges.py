@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pgmdsl.compiler.primitives import Array, multiply, multiply_outer, multiply_transposed
 from pgmdsl.compiler.primitives_base import KERNEL
 from pgmdsl.compiler.primitives_sparse import multiply_outer_sparse, multiply_sparse
+from pgmdsl.compiler.primitives_states import multiply_outer_states
 
 # Numbers in the largest Khatri-Rao product made at once (but never fewer cases than FEWEST), so that it stays in cache.
 LARGEST = 2**18
@@ -95,10 +96,18 @@ def add_mirrored(product: Array, states: int, beta: float, out: Array) -> None:
                 out[j, i] = value + out[j, i] if beta else value
 
 
-def multiply_lateral(s: Array, states: int, out: Array, alpha: float, beta: float) -> None:
-    """Set out = alpha s's + beta out, beta 0 or 1; the product exactly symmetric, 0 in diagonal blocks of `states`."""
+def multiply_lateral(
+    s: Array, states: int, levels: tuple[float, float] | None, out: Array, alpha: float, beta: float
+) -> None:
+    """Set out = alpha s's + beta out, beta 0 or 1; the product exactly symmetric, 0 in diagonal blocks of `states`.
+
+    `levels` are those of states that are not mostly 0, or None.
+    """
     product = np.empty_like(out)
-    multiply_outer_sparse(s, s, product, alpha, 0.0)
+    if levels is None:
+        multiply_outer_sparse(s, s, product, alpha, 0.0)
+    else:
+        multiply_outer_states(s, s, product, alpha, 0.0, levels, None)
     add_mirrored(product, states, beta, out)
 
 

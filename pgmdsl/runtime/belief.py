@@ -74,7 +74,7 @@ class BeliefNet(Machine):
         self.children = {name: part(found, kernels) for name, found in parts.children.items()}
         apart = [found for found in parts.recognition.values() if found.kernels != artifact.kernels]
         if apart and upward is None:
-            upward = load_kernels(apart[0])
+            upward = load_kernels(apart[0], kernels.costs)
         self._upward = upward
         self.recognition = {n: part(found, upward or kernels) for n, found in parts.recognition.items()}
         super().__init__(artifact, kernels, parameters, colours=colours, lengths=lengths)

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
-import os
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.compiler.primitives_costs import Costs
+from pgmdsl.runtime.blas import one_blas_thread
+from pgmdsl.runtime.cache import cache_directory, store
+from pgmdsl.runtime.costs import measured_costs
+
+__all__ = ["Kernels", "load_kernels", "one_blas_thread"]
 
 Function = Callable[..., Any]
 
@@ -56,7 +58,7 @@ class Kernels:
 
     The first eleven are by layer, `kernels.field["h1"](p, s, out)`; `curvature` too, for real layers only. `slope` and
     `expected_slope` are by layer and own parameter, `kernels.slope["v"]["sigma"]`; `weight_statistics` is by weight.
-    `path` is the file, or None when it was executed in memory.
+    `path` is the file, or None when it was executed in memory; `costs` decide which products are made by tables.
     """
 
     field: Mapping[str, Function]
@@ -87,15 +89,23 @@ class Kernels:
     blocks: tuple[tuple[str, ...], ...]
     header: Mapping[str, Any]
     path: Path | None
+    costs: Costs
 
 
-def load_kernels(artifact: Artifact) -> Kernels:
-    """The kernels of a compiled model, ready to call; each compiles when first called."""
+def load_kernels(artifact: Artifact, costs: Costs | None = None) -> Kernels:
+    """The kernels of a compiled model, ready to call; each compiles when first called.
+
+    Args:
+        artifact: the compiled model.
+        costs: what products cost, where they are to be those of another time or machine; none for no tables.
+    """
     digest = hashlib.sha256(artifact.kernels.encode()).hexdigest()[:20]
     name = f"{artifact.name}_{digest}"
-    directory = _cache_directory()
-    path = None if directory is None else _store(directory / f"{name}.py", artifact.kernels)
+    directory = cache_directory()
+    path = None if directory is None else store(directory / f"{name}.py", artifact.kernels)
     module = _execute(name, artifact.kernels) if path is None else _import(name, path)
+    if hasattr(module, "COSTS"):
+        module.COSTS.update(measured_costs(module) if costs is None else costs)
     return kernels_of(module, path)
 
 
@@ -124,56 +134,8 @@ def kernels_of(module: ModuleType, path: Path | None = None) -> Kernels:
         blocks=module.BLOCKS,
         header=module.HEADER,
         path=path,
+        costs=dict(getattr(module, "COSTS", {})),
     )
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Within it BLAS uses one thread: sums keep their order, so results do not depend on the number of cores."""
-    import scipy.linalg.blas  # noqa: F401  the library whose threads are limited has to be loaded
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
-
-
-def _cache_directory() -> Path | None:
-    """A directory for generated files in `PGMDSL_CACHE_DIR`, or in the user's cache; None if it is not safe.
-
-    Code is loaded from here: it has to be a real directory that belongs to this user and that nobody else can write.
-    """
-    given = os.environ.get("PGMDSL_CACHE_DIR")
-    try:
-        directory = (Path(given) if given else _user_cache() / "pgmdsl").absolute() / "kernels"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
-    except (OSError, RuntimeError):  # not writable, or the user has no home
-        return None
-    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o022)
-    return directory if mine and stat.S_ISDIR(found.st_mode) else None
-
-
-def _user_cache() -> Path:
-    """Where this platform keeps a user's caches."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _store(path: Path, text: str) -> Path | None:
-    """The path, once it holds exactly this text; None if it cannot. Written atomically, kept if it is there."""
-    wanted = text.encode()
-    try:
-        if not path.is_symlink() and path.is_file() and path.read_bytes() == wanted:
-            return path
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-            file.write(wanted)
-        os.replace(file.name, path)
-    except OSError:
-        return None
-    return path
 
 
 def _import(name: str, path: Path) -> ModuleType:

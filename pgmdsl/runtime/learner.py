@@ -21,6 +21,7 @@ from pgmdsl.runtime.penalties import add_sparsity
 from pgmdsl.runtime.positive import Batch, PositivePhase
 from pgmdsl.runtime.random import stream_key
 from pgmdsl.runtime.recipe import Negative, Recipe
+from pgmdsl.runtime.statistics import Shown
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.estimators.exact import ExactStatistics
@@ -202,9 +203,9 @@ class Learner:
             means = add_pseudolikelihood(self.machine, self.positive.views(batch)[0], batch, self.statistics)
             self._follow(means, clock[0], batch)
         else:
-            means = self._positive_phase(batch)
+            shown, means = self._positive_phase(batch)
             self._follow(means, clock[0], batch)
-            self._negative_phase(batch)
+            self._negative_phase(batch, shown)
         if self.recipe.sparsity is not None:
             add_sparsity(self.machine, self.recipe.sparsity, self.latent, means, self.statistics, mass)
         for name, change in self.optimiser.step(rates, clock[0] + 1).items():
@@ -235,21 +236,26 @@ class Learner:
 
     # --- phases -------------------------------------------------------------------------------------------
 
-    def _positive_phase(self, batch: Batch) -> dict[str, Array]:
-        """Begin the statistics; returns the layers' means."""
+    def _positive_phase(self, batch: Batch) -> tuple[Shown | None, dict[str, Array]]:
+        """Begin the statistics; returns the states that they are of, where there are some, and the layers' means."""
         shown = self.positive.fill(batch)
         if shown is not None:
-            return self.statistics.add(shown, batch.mass, first=True)
+            return shown, self.statistics.add(shown, batch.mass, first=True, products=not self.negative.residual)
         s, _ = self.positive.views(batch)
         clamped = {n: s[n] for n in self.observed}
         exact = _exact_statistics(self.machine, clamped, batch, batch.held, {})
         complete = {n: x for n, x in clamped.items() if n not in batch.held}
-        return self.statistics.add_exact(complete, exact, batch.share, batch.mass, first=True)
+        return None, self.statistics.add_exact(complete, exact, batch.share, batch.mass, first=True)
 
-    def _negative_phase(self, batch: Batch) -> None:
-        """Take the model's statistics off."""
+    def _negative_phase(self, batch: Batch, data: Shown | None) -> None:
+        """Take the model's statistics off those of the data."""
         if self.recipe.negative.kind != "exact":
-            self.statistics.add(self.negative.sample(batch), -batch.mass, first=False)
+            model, residual = self.negative.sample(batch), self.negative.residual
+            self.statistics.add(model, -batch.mass, first=False, products=not residual)
+            if residual:
+                assert data is not None, "what is independent given the rest is not enumerated"
+                left = {n: x if n in self.machine.given else data.s[n] - x for n, x in model.s.items()}
+                self.statistics.add_products(left, batch.share, batch.weighted, batch.mass, first=True)
             if not self.negative.paired and self.statistics.documents:
                 self.statistics.settle_lengths(self.running)
             return

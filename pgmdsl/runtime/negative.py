@@ -30,6 +30,8 @@ class NegativePhase:
         chains: the persistent states: of `pcd` and, replicas together, of `tempering`; else empty.
         tempering: the exchange between temperatures, or None.
         paired: whether each state belongs to a case of the batch, and has its weight.
+        residual: whether the phases differ in one layer of each edge only, and by its mean: then one product, of the
+            others' statistics with what is left of its states, is the difference of the phases' two.
     """
 
     def __init__(self, machine: Machine, positive: PositivePhase, recipe: Negative, rows: int, seed: int) -> None:
@@ -40,6 +42,8 @@ class NegativePhase:
         self.paired = recipe.kind in ("cd", "conditional") or (
             recipe.kind == "gibbs" and bool(documents or machine.given)
         )
+        free = [sum(name not in machine.given for name in edge.layers) for edge in machine.edges]
+        self.residual = recipe.kind == "conditional" and all(count == 1 for count in free)
         # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
         # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
         blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))

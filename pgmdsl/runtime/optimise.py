@@ -124,7 +124,8 @@ class Optimiser:
         """
         for shift in self._shift.values():
             shift[:] = 0
-        raw, absorbed = self._bias_gradients()
+        units = {bias: np.sqrt(self.pace.of_bias(bias)) for bias in self.biases}
+        raw, absorbed = self._bias_gradients(units)
         own = self._own_gradients(absorbed)
         fused = [w for w in self.weights if self._fuses(w, rates)]
         direct = {w: self._weight_gradient(w, absorbed, rates) for w in self.weights if w not in fused}
@@ -136,20 +137,19 @@ class Optimiser:
             self._step_weight(weight, gradient, rates, steps)
         for bias, gradient in raw.items():
             step = self.rule.step(bias, gradient, rates.rate, rates.momentum, steps)
-            change = step / np.sqrt(self.pace.of_bias(bias))
-            self.machine.p[bias][:] += change - self.coordinates.share_of(bias, self._shift)
+            self.machine.p[bias][:] += step / units[bias] - self.coordinates.share_of(bias, self._shift)
         moved = self._step_own(own, rates, steps)
         self.machine.refresh()
         return moved
 
-    def _bias_gradients(self) -> tuple[dict[str, Array], dict[str, Array]]:
+    def _bias_gradients(self, units: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """By bias, its gradient in the units it moves in; by layer, what of d its bias accounts for."""
         raw: dict[str, Array] = {}
         delta, factor = self.statistics.delta, self.coordinates.factor
         absorbed = {n: np.zeros_like(d) for n, d in delta.items()}
         for bias, layers in self.biases.items():
             gradient = np.asarray(sum(factor[n] * delta[n] for n in layers))
-            raw[bias] = (gradient / np.sqrt(self.pace.of_bias(bias))).astype(self.machine.dtype)
+            raw[bias] = (gradient / units[bias]).astype(self.machine.dtype)
             for name in layers:
                 absorbed[name][:] = gradient / (factor[name] * len(layers))
         return raw, absorbed

@@ -108,7 +108,8 @@ class Pace:
     def of_bias(self, bias: str) -> Array:
         """(size,): also over the squares of what scales its field, the mean over the layers that share it."""
         factor, layers = self.coordinates.factor, self.coordinates.biases[bias]
-        return np.asarray(np.mean([np.square(factor[n]) * self.exposure[n] * self.of_layer(n) for n in layers], axis=0))
+        total = sum(np.square(factor[n]) * self.exposure[n] * self.of_layer(n) for n in layers)
+        return np.asarray(total / len(layers))
 
 
 def principal(x: Array) -> Array:

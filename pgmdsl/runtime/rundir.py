@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pgmdsl.compiler.artifact import Artifact
+from pgmdsl.compiler.primitives_costs import Cost
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 from pgmdsl.grammar.source import Source
+from pgmdsl.runtime.costs import costs_from
 from pgmdsl.runtime.tensors import disk_error, write_all
 
 FORMAT = 1  # of state.json and chains.safetensors
@@ -48,6 +50,7 @@ class RunInfo:
         metrics_bytes: the length of metrics.jsonl at the checkpoint.
         finished: whether all phases are done.
         source_hash: SHA-256 of the model file's text; empty in runs made before it was kept.
+        costs: of products, which decide what tables make; none in runs without tables.
     """
 
     model: str
@@ -72,6 +75,7 @@ class RunInfo:
     metrics_bytes: int = 0
     finished: bool = False
     source_hash: str = ""
+    costs: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """The text of state.json."""
@@ -88,7 +92,7 @@ def parse_info(text: str, place: str) -> RunInfo:
                 f"{place}: this run has format {version}, and this pgmdsl reads {FORMAT}; use the version that wrote it"
             )
         values["freeze"] = tuple(values["freeze"])
-        return RunInfo(**values)
+        return RunInfo(**{**values, "costs": costs_from(values.get("costs", {}))})
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Error(
             f"{place}: this does not describe a run: it is damaged or cut short ({problem}); start from an intact one"

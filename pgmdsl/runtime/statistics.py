@@ -76,15 +76,19 @@ class Statistics:
         self._lengths: dict[tuple[str, ...], float] = {}
         self._scaled: dict[tuple[int, str], Array] = {}
 
-    def add(self, shown: Shown, factor: float, *, first: bool) -> dict[str, Array]:
-        """Add factor * the mean statistics of some states, or begin with them; returns the layers' means (size,)."""
+    def add(self, shown: Shown, factor: float, *, first: bool, products: bool = True) -> dict[str, Array]:
+        """Add factor * the mean statistics of some states, or begin with them; returns the layers' means (size,).
+
+        Without `products` those of the weights are left to the caller.
+        """
         means = {n: shown.share @ x for n, x in shown.s.items()}
         for name, mean in means.items():
             exposure = self.machine.exposure(name, shown.s)
             if exposure is not None:
                 mean = (shown.share * exposure).astype(mean.dtype) @ shown.s[name]
             _add(self.delta[name], factor * mean, first)
-        self.add_products(shown.s, shown.share, shown.weighted, factor, first=first)
+        if products:
+            self.add_products(shown.s, shown.share, shown.weighted, factor, first=first)
         for parameter, uses in self.own.items():
             total = sum(shown.share @ slopes_of(self.machine, name, key, shown) for name, key in uses)
             _add(self.slope[parameter], np.asarray(factor * total), first)

@@ -89,6 +89,7 @@ def train(
         freeze=tuple(freeze),
         warm=init is not None,
         source_hash=hash_source(artifact.source),
+        costs=kernels.costs,
     )
     directory = new_run_directory(artifact, out)
     session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)
@@ -137,7 +138,8 @@ def resume(
     verify_networks(artifact, splits)
     metrics = restore_metrics(directory, info.metrics_bytes)
     parameters = split_arrays(arrays, "parameter")
-    session = Session(artifact, load_kernels(artifact), splits, directory, info, parameters, callback, display)
+    kernels = load_kernels(artifact, dict(info.costs))
+    session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)
     session.restore(arrays, metrics)
     return session.run()
 

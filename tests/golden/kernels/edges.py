@@ -82,16 +82,16 @@ def field_v(p, s, out):
     """Coupling field of v: s(v) L + s(v) M + Q(s(u), s(h), s(z), .) + s(h) W' + T(., s(h), s(y)) + T(., s(k), s(y)); absent layers send nothing."""
     beta = 0.0
     if "v" in s:
-        multiply(s["v"], p["L"], out, 1.0, beta)
+        multiply_states("field", s["v"], p["L"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "v" in s:
-        multiply(s["v"], p["M"], out, 1.0, beta)
+        multiply_states("field", s["v"], p["M"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "u" in s and "h" in s and "z" in s:
         multiply_others((s["u"], s["h"], s["z"]), p["Q"], 3, out, 1.0, beta)
         beta = 1.0
     if "h" in s:
-        multiply_transposed(s["h"], p["W"], out, 1.0, beta)
+        multiply_states("field_transposed", s["h"], p["W"], out, 1.0, beta, (-1.0, 1.0))
         beta = 1.0
     if "h" in s and "y" in s:
         multiply_others((s["h"], s["y"]), p["T"], 0, out, 1.0, beta)
@@ -176,7 +176,7 @@ def field_y(p, s, out):
         multiply_others((s["v"], s["k"]), p["T"], 2, out, 1.0, beta)
         beta = 1.0
     if "y" in s:
-        multiply(s["y"], p["N"], out, 1.0, beta)
+        multiply_states("field", s["y"], p["N"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -248,10 +248,10 @@ def field_w(p, s, out):
     """Coupling field of w: s(h) U' + s(z) V'; absent layers send nothing."""
     beta = 0.0
     if "h" in s:
-        multiply_transposed(s["h"], p["U"], out, 1.0, beta)
+        multiply_states("field_transposed", s["h"], p["U"], out, 1.0, beta, (-1.0, 1.0))
         beta = 1.0
     if "z" in s:
-        multiply_transposed(s["z"], p["V"], out, 1.0, beta)
+        multiply_states("field_transposed", s["z"], p["V"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -380,7 +380,7 @@ def field_h(p, s, out):
     """Coupling field of h: s(v) W + T(s(v), ., s(y)) + s(w) U + Q(s(u), ., s(z), s(v)); absent layers send nothing."""
     beta = 0.0
     if "v" in s:
-        multiply(s["v"], p["W"], out, 1.0, beta)
+        multiply_states("field", s["v"], p["W"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "v" in s and "y" in s:
         multiply_others((s["v"], s["y"]), p["T"], 1, out, 1.0, beta)
@@ -586,7 +586,7 @@ def weight_statistics_L(s, scale, add, out):
     """out = scale * (off-diagonal s(v)' s(v)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s:
-        multiply_lateral(s["v"], 1, out, scale, beta)
+        multiply_lateral(s["v"], 1, (0.0, 1.0), out, scale, beta)
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -596,7 +596,7 @@ def weight_statistics_M(s, scale, add, out):
     """out = scale * (off-diagonal s(v)' s(v)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s:
-        multiply_lateral(s["v"], 1, out, scale, beta)
+        multiply_lateral(s["v"], 1, (0.0, 1.0), out, scale, beta)
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -606,7 +606,7 @@ def weight_statistics_N(s, scale, add, out):
     """out = scale * (off-diagonal s(y)' s(y)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "y" in s:
-        multiply_lateral(s["y"], 3, out, scale, beta)
+        multiply_lateral(s["y"], 3, (0.0, 1.0), out, scale, beta)
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -616,7 +616,7 @@ def weight_statistics_W(s, scale, add, out):
     """out = scale * (s(v)' s(h)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s and "h" in s:
-        multiply_outer(s["v"], s["h"], out, scale, beta)
+        multiply_outer_states(s["v"], s["h"], out, scale, beta, (0.0, 1.0), (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -626,7 +626,7 @@ def weight_statistics_U(s, scale, add, out):
     """out = scale * (s(w)' s(h)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "w" in s and "h" in s:
-        multiply_outer(s["w"], s["h"], out, scale, beta)
+        multiply_outer_states(s["w"], s["h"], out, scale, beta, None, (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -636,7 +636,7 @@ def weight_statistics_V(s, scale, add, out):
     """out = scale * (s(w)' s(z)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "w" in s and "z" in s:
-        multiply_outer(s["w"], s["z"], out, scale, beta)
+        multiply_outer_states(s["w"], s["z"], out, scale, beta, None, (0.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0

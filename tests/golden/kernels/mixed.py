@@ -10,9 +10,12 @@ A unit with field f takes the statistic s with density exp(f s - base(s) - A(f))
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
-from typing import Any
-from numba import njit
+from typing import Any, Literal, NamedTuple
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import sgemm as gemm
@@ -336,6 +339,14 @@ def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: fl
     step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))
 
 
+def begin(out: Array, beta: float) -> None:
+    """Set out = beta out; what is there may be anything if beta is 0."""
+    if beta == 0:
+        out[:] = 0
+    elif beta != 1:
+        out *= out.dtype.type(beta)
+
+
 def rows(own: Array) -> Array:
     """An own field (size,) or (cases, size) as kernels take it: (1 or cases, size)."""
     return own.reshape(-1, own.shape[-1])
@@ -350,6 +361,395 @@ def put_back(out: Array, earlier: Array | None, held: NDArray[np.bool_] | None) 
     """Give the held entries of an array their earlier values."""
     if held is not None and earlier is not None:
         np.copyto(out, earlier, where=held)
+
+
+# Sums as they are written, so that every processor gives the same bits.
+ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}
+# Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; columns of a block, states of a
+# word, entries of a table.
+LANES = 64 // np.dtype(Real).itemsize
+BLOCK = 2 * LANES
+WORD = 64
+ENTRIES = 16
+INDEX = ir.IntType(64)
+Words = NDArray[np.uint64]
+
+
+def vectorised(plain: Callable[..., None], typed: Callable[..., Any]) -> Callable[..., None]:
+    """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
+    overload(plain, jit_options=ORDERED, strict=False)(typed)
+    return plain
+
+
+def address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
+    """Where in memory the vector of LANES numbers is that begins at an entry of a vector `array`."""
+    data = context.make_array(kind)(context, builder, array).data
+    number = context.get_data_type(kind.dtype)
+    return builder.bitcast(builder.gep(data, [start]), ir.VectorType(number, LANES).as_pointer())
+
+
+def load(builder: Any, place: Any, vectors: Any) -> Any:
+    """The vector so many vectors after a place."""
+    found = builder.load(builder.gep(place, [vectors]))
+    found.align = 4
+    return found
+
+
+def store(builder: Any, value: Any, place: Any, vectors: Any) -> None:
+    """Put a vector so many vectors after a place."""
+    builder.store(value, builder.gep(place, [vectors])).align = 4
+
+
+def entry_adder(codes: int) -> Any:
+    """The instructions that add to the sums of one row an entry of each of the first tables, as many as `codes`."""
+
+    @intrinsic
+    def add_entries(typing, tables, word, sums, start):  # type: ignore[no-untyped-def]
+        """sums[start + j] += sum over g < codes of tables[g, code g of the word, j] for j < BLOCK."""
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            source = address(context, builder, tables, arguments[0], INDEX(0))
+            target = address(context, builder, sums, arguments[2], arguments[3])
+            parts = range(BLOCK // LANES)
+            totals = [load(builder, target, INDEX(part)) for part in parts]
+            for g in range(codes):
+                code = builder.and_(builder.lshr(arguments[1], INDEX(4 * g)), INDEX(ENTRIES - 1))
+                entry = builder.mul(builder.add(code, INDEX(g * ENTRIES)), INDEX(len(parts)))
+                for part in parts:
+                    found = load(builder, source, builder.add(entry, INDEX(part)))
+                    totals[part] = builder.fadd(totals[part], found)
+            for part in parts:
+                store(builder, totals[part], target, INDEX(part))
+            return context.get_dummy_value()
+
+        return types.void(tables, types.uint64, sums, types.int64), generate
+
+    return add_entries
+
+
+add_4_entries = entry_adder(4)
+add_8_entries = entry_adder(8)
+add_12_entries = entry_adder(12)
+add_16_entries = entry_adder(16)
+
+
+def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
+    """Add to the sums of each row an entry of each of the tables, as many as `codes`: 4, 8, 12 or 16."""
+    entries, rows_of_sums = tables.reshape(-1, ENTRIES, BLOCK), sums.reshape(-1, BLOCK)
+    for g in range(codes):
+        code = words >> np.uint64(4 * g) & np.uint64(ENTRIES - 1)
+        rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
+
+
+def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
+    """The compiled `add_words`."""
+
+    def add(tables: Array, words: Words, codes: int, sums: Array) -> None:
+        if codes == 4:
+            for i in range(words.size):
+                add_4_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 8:
+            for i in range(words.size):
+                add_8_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 12:
+            for i in range(words.size):
+                add_12_entries(tables, words[i], sums, i * BLOCK)
+        else:
+            for i in range(words.size):
+                add_16_entries(tables, words[i], sums, i * BLOCK)
+
+    return add
+
+
+add_words = vectorised(plain_add_words, typed_add_words)
+
+
+@intrinsic
+def exchange(typing, source, start, stride, target, begin, step):  # type: ignore[no-untyped-def]
+    """`transpose_square` in registers: off-diagonal blocks of half the size change places, then those within blocks."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        lane = ir.VectorType(ir.IntType(32), LANES)
+
+        def row(kind: Any, place: Any, n: int) -> Any:
+            array, first, apart = place
+            return address(context, builder, kind, array, builder.add(first, builder.mul(apart, INDEX(n))))
+
+        rows = [load(builder, row(source, arguments[:3], n), INDEX(0)) for n in range(LANES)]
+        half = LANES // 2
+        while half:
+            left = ir.Constant(lane, [LANES + k - half if k & half else k for k in range(LANES)])
+            right = ir.Constant(lane, [LANES + k if k & half else k + half for k in range(LANES)])
+            for n in (n for n in range(LANES) if not n & half):
+                x, y = rows[n], rows[n + half]
+                rows[n], rows[n + half] = builder.shuffle_vector(x, y, left), builder.shuffle_vector(x, y, right)
+            half //= 2
+        for n in range(LANES):
+            store(builder, rows[n], row(target, arguments[3:], n), INDEX(0))
+        return context.get_dummy_value()
+
+    place = (types.int64, types.int64)
+    return types.void(source, *place, target, *place), generate
+
+
+def plain_transpose_square(source: Array, start: int, stride: int, target: Array, begin: int, step: int) -> None:
+    """target[begin + i step + j] = source[start + j stride + i] for i, j < LANES, both arrays vectors."""
+    for i in range(LANES):
+        target[begin + i * step : begin + i * step + LANES] = source[start + i :: stride][:LANES]
+
+
+def typed_transpose_square(source: Any, start: Any, stride: Any, target: Any, begin: Any, step: Any) -> Any:
+    """The compiled `transpose_square`."""
+    return lambda source, start, stride, target, begin, step: exchange(source, start, stride, target, begin, step)
+
+
+transpose_square = vectorised(plain_transpose_square, typed_transpose_square)
+
+
+@njit(**ORDERED)
+def aligned(count: int) -> Array:
+    """Room for so many numbers that begins where a vector may."""
+    room = np.empty(count + LANES, Real)
+    start = (-(room.ctypes.data // room.itemsize)) % LANES
+    return room[start : start + count]
+
+
+@njit(**ORDERED)
+def pack_rows(a: Array, low: Real, high: Real, words: Words) -> bool:
+    """Pack the states of each row of `a`; whether all are `low` or `high`, without which the words mean nothing."""
+    for i in range(a.shape[0]):
+        strange = False
+        for q in range(words.shape[0]):
+            states, word = a[i, q * WORD : (q + 1) * WORD], np.uint64(0)
+            for k in range(states.size):
+                word |= np.uint64(states[k] == high) << np.uint64(k)
+                strange |= (states[k] != high) & (states[k] != low)
+            words[q, i] = word
+        if strange:
+            return False
+    return True
+
+
+@njit(**ORDERED)
+def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
+    """Pack the states of each column of `a`, as `pack_rows` does those of each row."""
+    for q in range(words.shape[0]):
+        packed = words[q]
+        packed[:] = np.uint64(0)
+        for k in range(min(WORD, a.shape[0] - q * WORD)):
+            states, bit, strange = a[q * WORD + k], np.uint64(k), False
+            for j in range(states.size):
+                packed[j] |= np.uint64(states[j] == high) << bit
+                strange |= (states[j] != high) & (states[j] != low)
+            if strange:
+                return False
+    return True
+
+
+@njit(**ORDERED)
+def fill_panel(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
+    """The panel of b[row : row + count, column : column + BLOCK]."""
+    for k in range(count):
+        target = panel[k * BLOCK : (k + 1) * BLOCK]
+        width = min(BLOCK, b.shape[1] - column) if row + k < b.shape[0] else 0
+        if width > 0:
+            source = b[row + k, column : column + width]
+            for j in range(width):
+                target[j] = factor * source[j]
+        for j in range(width, BLOCK):
+            target[j] = Real(0.0)
+
+
+@njit(**ORDERED)
+def fill_panel_transposed(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
+    """The panel of b'[row : row + count, column : column + BLOCK]; `count` is a multiple of LANES."""
+    entries, (height, width) = b.reshape(-1), b.shape
+    for k in range(0, count, LANES):
+        for j in range(0, BLOCK, LANES):
+            if row + k + LANES <= width and column + j + LANES <= height:
+                transpose_square(entries, (column + j) * width + row + k, width, panel, k * BLOCK + j, BLOCK)
+                continue
+            for n in range(k, k + LANES):
+                for m in range(j, j + LANES):
+                    inside = row + n < width and column + m < height
+                    panel[n * BLOCK + m] = b[column + m, row + n] if inside else Real(0.0)
+    for n in range(count * BLOCK):
+        panel[n] *= factor
+
+
+@njit(**ORDERED)
+def fill_tables(panel: Array, codes: int, least: Real, tables: Array) -> None:
+    """The tables of so many codes, `least` times their four rows being added to every entry."""
+    for g in range(codes):
+        four = panel[4 * g * BLOCK : 4 * (g + 1) * BLOCK]
+        table = tables[g * ENTRIES * BLOCK : (g + 1) * ENTRIES * BLOCK]
+        for j in range(BLOCK):
+            a, b, c, d = four[j], four[BLOCK + j], four[2 * BLOCK + j], four[3 * BLOCK + j]
+            none = least * ((a + b) + (c + d))
+            one, two, both, last = none + a, none + b, none + (a + b), c + d
+            table[j] = none
+            table[BLOCK + j] = one
+            table[2 * BLOCK + j] = two
+            table[3 * BLOCK + j] = both
+            table[4 * BLOCK + j] = none + c
+            table[5 * BLOCK + j] = one + c
+            table[6 * BLOCK + j] = two + c
+            table[7 * BLOCK + j] = both + c
+            table[8 * BLOCK + j] = none + d
+            table[9 * BLOCK + j] = one + d
+            table[10 * BLOCK + j] = two + d
+            table[11 * BLOCK + j] = both + d
+            table[12 * BLOCK + j] = none + last
+            table[13 * BLOCK + j] = one + last
+            table[14 * BLOCK + j] = two + last
+            table[15 * BLOCK + j] = both + last
+
+
+@njit(**ORDERED)
+def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
+    """Set out[:, column : column + BLOCK] = sums + beta of what is there, which may be anything if beta is 0."""
+    width = min(BLOCK, out.shape[1] - column)
+    for i in range(out.shape[0]):
+        source, target = sums[i * BLOCK : i * BLOCK + width], out[i, column : column + width]
+        if beta == Real(0.0):
+            for j in range(width):
+                target[j] = source[j]
+        else:
+            for j in range(width):
+                target[j] = source[j] + beta * target[j]
+
+
+@njit(**ORDERED)
+def put_sums_transposed(sums: Array, column: int, beta: Real, out: Array) -> None:
+    """Set out[column : column + BLOCK, :] = sums' + beta of what is there, which may be anything if beta is 0."""
+    square, (height, width) = aligned(LANES * LANES), out.shape
+    for j in range(0, min(BLOCK, height - column), LANES):
+        for i in range(0, width, LANES):
+            transpose_square(sums, i * BLOCK + j, BLOCK, square, 0, LANES)
+            count = min(LANES, width - i)
+            for n in range(min(LANES, height - column - j)):
+                source, target = square[n * LANES : n * LANES + count], out[column + j + n, i : i + count]
+                if beta == Real(0.0):
+                    for m in range(count):
+                        target[m] = source[m]
+                else:
+                    for m in range(count):
+                        target[m] = source[m] + beta * target[m]
+
+
+@njit(**ORDERED)
+def sum_by_table(
+    words: Words, states: int, b: Array, read_transposed: bool, out: Array, write_transposed: bool, numbers: Array
+) -> None:
+    """Set out = alpha x b + beta out for packed states x (rows, states); b', or out', where so much is transposed.
+
+    `numbers` are alpha (high - low), low / (high - low) and beta.
+    """
+    columns = b.shape[0] if read_transposed else b.shape[1]
+    sums = aligned((words.shape[1] + LANES) * BLOCK)
+    panel, tables = aligned(WORD * BLOCK), aligned(WORD // 4 * ENTRIES * BLOCK)
+    for column in range(0, columns, BLOCK):
+        sums[:] = Real(0.0)
+        for q in range(words.shape[0]):
+            codes = 4 * ((min(WORD, states - q * WORD) + 15) // 16)
+            if read_transposed:
+                fill_panel_transposed(b, q * WORD, column, 4 * codes, numbers[0], panel)
+            else:
+                fill_panel(b, q * WORD, column, 4 * codes, numbers[0], panel)
+            fill_tables(panel, codes, numbers[1], tables)
+            add_words(tables, words[q], codes, sums)
+        if write_transposed:
+            put_sums_transposed(sums, column, numbers[2], out)
+        else:
+            put_sums(sums, column, numbers[2], out)
+
+
+# Of BLAS's time that a table may take to be chosen: products are measured one after another, with what they need in
+# cache, and a table loses more than BLAS where it is not.
+MARGIN = 0.85
+Kind = Literal["field", "field_transposed", "outer", "outer_transposed"]
+
+
+class Cost(NamedTuple):
+    """Seconds: of a call, more of each weight, and more of each weight and case."""
+
+    call: float
+    weight: float
+    case: float
+
+
+# By kind of product, its costs by table and by BLAS.
+Costs = dict[str, tuple[Cost, Cost]]
+
+
+def product_seconds(kind: Kind, costs: Costs, cases: int, rows: int, columns: int) -> tuple[float, float]:
+    """The time of a product by table, which fills up its rows to 16 (of outer products, cases), its columns to 32."""
+    table, blas = costs[kind]
+    filled = (rows if kind.startswith("outer") else -(-rows // 16) * 16) * (-(-columns // 32) * 32)
+    by_table = table.call + filled * (table.weight + table.case * cases)
+    return by_table, blas.call + rows * columns * (blas.weight + blas.case * cases)
+
+
+def worth_a_table(kind: Kind, costs: Costs, cases: int, rows: int, columns: int) -> bool:
+    """Whether a table makes this product faster by a clear margin; never where its costs are not known."""
+    if kind not in costs:
+        return False
+    by_table, by_blas = product_seconds(kind, costs, cases, rows, columns)
+    return by_table < MARGIN * by_blas
+
+
+Levels = tuple[float, float]
+# Filled in by whoever loads the file; without it every product is made by BLAS.
+COSTS: Costs = {}
+
+
+def multiply_by_blas(kind: Kind, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """The product of a kind of any numbers."""
+    match kind:
+        case "field":
+            multiply(a, b, out, alpha, beta)
+        case "field_transposed":
+            multiply_transposed(a, b, out, alpha, beta)
+        case "outer":
+            multiply_outer(a, b, out, alpha, beta)
+        case "outer_transposed":
+            multiply_outer(b, a, out, alpha, beta)
+
+
+def multiply_by_table(kind: Kind, a: Array, b: Array, out: Array, alpha: float, beta: float, levels: Levels) -> bool:
+    """The product of a kind, `a` holding states of these levels; False, and nothing done, if it has other numbers."""
+    outer, (low, high) = kind.startswith("outer"), levels
+    states, rows = a.shape if outer else a.shape[::-1]
+    words = np.empty((-(-states // WORD), rows), np.uint64)
+    pack = pack_columns if outer else pack_rows
+    if not pack(a, Real(low), Real(high), words):
+        return False
+    numbers = np.array([alpha * (high - low), low / (high - low), beta], Real)
+    sum_by_table(words, states, b, kind == "field_transposed", out, kind == "outer_transposed", numbers)
+    return True
+
+
+def try_table(kind: Kind, a: Array, b: Array, out: Array, alpha: float, beta: float, levels: Levels | None) -> bool:
+    """The product by table, if `a` holds states (of no levels, never) and that is faster; whether it was made."""
+    columns = len(b) if kind == "field_transposed" else b.shape[1]
+    if levels is None or not worth_a_table(kind, COSTS, len(a), a.shape[1], columns):
+        return False
+    return multiply_by_table(kind, a, b, out, alpha, beta, levels)
+
+
+def multiply_states(kind: Kind, a: Array, b: Array, out: Array, alpha: float, beta: float, levels: Levels) -> None:
+    """The product of a kind, where `a` may hold states of these levels."""
+    if not try_table(kind, a, b, out, alpha, beta, levels):
+        multiply_by_blas(kind, a, b, out, alpha, beta)
+
+
+def multiply_outer_states(
+    a: Array, b: Array, out: Array, alpha: float, beta: float, levels_a: Levels | None, levels_b: Levels | None
+) -> None:
+    """Set out = alpha a' b + beta out, where either may hold states of its levels."""
+    made = try_table("outer", a, b, out, alpha, beta, levels_a)
+    if not (made or try_table("outer_transposed", b, a, out, alpha, beta, levels_b)):
+        multiply_outer(a, b, out, alpha, beta)
 
 
 GAUSS = 0.28867513459481287  # 1/(2 sqrt(3)): the nodes of Gauss's rule, from the middle of a step of length 1
@@ -752,10 +1152,10 @@ def field_v(p, s, out):
     """Coupling field of v: s(h) W' + s(z) W'; absent layers send nothing."""
     beta = 0.0
     if "h" in s:
-        multiply_transposed(s["h"], p["W"], out, 1.0, beta)
+        multiply_states("field_transposed", s["h"], p["W"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "z" in s:
-        multiply_transposed(s["z"], p["W"], out, 1.0, beta)
+        multiply_states("field_transposed", s["z"], p["W"], out, 1.0, beta, (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -836,10 +1236,10 @@ def field_y(p, s, out):
     """Coupling field of y: s(h) U + s(z) U; absent layers send nothing."""
     beta = 0.0
     if "h" in s:
-        multiply(s["h"], p["U"], out, 1.0, beta)
+        multiply_states("field", s["h"], p["U"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "z" in s:
-        multiply(s["z"], p["U"], out, 1.0, beta)
+        multiply_states("field", s["z"], p["U"], out, 1.0, beta, (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -908,10 +1308,10 @@ def field_h(p, s, out):
         multiply(s["v"], p["W"], out, 1.0, beta)
         beta = 1.0
     if "y" in s:
-        multiply_transposed(s["y"], p["U"], out, 1.0, beta)
+        multiply_states("field_transposed", s["y"], p["U"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "z" in s:
-        multiply_transposed(s["z"], p["J"], out, 1.0, beta)
+        multiply_states("field_transposed", s["z"], p["J"], out, 1.0, beta, (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -980,10 +1380,10 @@ def field_z(p, s, out):
         multiply(s["v"], p["W"], out, 1.0, beta)
         beta = 1.0
     if "y" in s:
-        multiply_transposed(s["y"], p["U"], out, 1.0, beta)
+        multiply_states("field_transposed", s["y"], p["U"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if "h" in s:
-        multiply(s["h"], p["J"], out, 1.0, beta)
+        multiply_states("field", s["h"], p["J"], out, 1.0, beta, (0.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -1047,10 +1447,10 @@ def weight_statistics_W(s, scale, add, out):
     """out = scale * (s(v)' s(h) + s(v)' s(z)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "v" in s and "h" in s:
-        multiply_outer(s["v"], s["h"], out, scale, beta)
+        multiply_outer_states(s["v"], s["h"], out, scale, beta, None, (0.0, 1.0))
         beta = 1.0
     if "v" in s and "z" in s:
-        multiply_outer(s["v"], s["z"], out, scale, beta)
+        multiply_outer_states(s["v"], s["z"], out, scale, beta, None, (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -1060,10 +1460,10 @@ def weight_statistics_U(s, scale, add, out):
     """out = scale * (s(h)' s(y) + s(z)' s(y)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "h" in s and "y" in s:
-        multiply_outer(s["h"], s["y"], out, scale, beta)
+        multiply_outer_states(s["h"], s["y"], out, scale, beta, (0.0, 1.0), (0.0, 1.0))
         beta = 1.0
     if "z" in s and "y" in s:
-        multiply_outer(s["z"], s["y"], out, scale, beta)
+        multiply_outer_states(s["z"], s["y"], out, scale, beta, (-1.0, 1.0), (0.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0
@@ -1073,7 +1473,7 @@ def weight_statistics_J(s, scale, add, out):
     """out = scale * (s(h)' s(z)), plus out if `add`; a use with an absent layer is left out."""
     beta = 1.0 if add else 0.0
     if "h" in s and "z" in s:
-        multiply_outer(s["h"], s["z"], out, scale, beta)
+        multiply_outer_states(s["h"], s["z"], out, scale, beta, (0.0, 1.0), (-1.0, 1.0))
         beta = 1.0
     if beta == 0.0:
         out[:] = 0.0

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import get_args
 
 import numba
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from random_models import RandomModel
 
 from pgmdsl.compiler.driver import compile_source
-from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind
+from pgmdsl.compiler.primitives_costs import Costs
 from pgmdsl.grammar.source import Source
 from pgmdsl.runtime.kernels import load_kernels
 from pgmdsl.runtime.machine import Machine
@@ -34,10 +33,6 @@ def plain_python() -> Iterator[None]:
         patch.setattr(numba.config, "DISABLE_JIT", 1)
         patch.setenv("PGMDSL_CACHE_DIR", _scratch().name)
         yield
-
-
-# What products cost where tables make all that they can.
-ALWAYS: Costs = {kind: (Cost(0, 0, 0), Cost(1, 0, 0)) for kind in get_args(Kind)}
 
 
 def compile_machine(

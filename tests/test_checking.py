@@ -28,7 +28,7 @@ from pgmdsl.checking.sites import site
 from pgmdsl.checking.target import Target, targets
 from pgmdsl.checking.trial import Trials
 from pgmdsl.cli import kernels as cli
-from pgmdsl.cli.formulas import verify_command
+from pgmdsl.cli.verify import verify_command
 from pgmdsl.compiler.driver import checked_model, compile_model
 from pgmdsl.compiler.model import Model
 from pgmdsl.grammar.source import Source
@@ -55,7 +55,7 @@ def model_of(text: str) -> Model:
 
 def failing(target: Target) -> list[str]:
     """The functions whose comparisons fail, the kernels being run as plain Python."""
-    found = outcomes(target.comparisons, kernels_of(target.artifact))
+    found = outcomes(target.comparisons, [kernels_of(target.artifact)])
     return [f"{target.label} {o.functions} {o.value}" for o in found if not o.passed]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from compiled import ALWAYS, random_machine
+from compiled import random_machine
 from hypothesis import HealthCheck, Phase, given, settings
 from numpy.typing import NDArray
 from random_models import RandomModel, every_unit, random_models
 
 from pgmdsl.compiler.primitives_costs import Costs
+from pgmdsl.runtime.costs import ALWAYS
 from pgmdsl.runtime.estimators.bound import mean_field_bound, mean_field_value
 from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums
 

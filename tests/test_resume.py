@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import DBM, RBM, artifact_of, random_data, resume, train, with_train
-from compiled import ALWAYS
 
 from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime import kernels, session
 from pgmdsl.runtime import train as training
 from pgmdsl.runtime.checkpoint import load_checkpoint
+from pgmdsl.runtime.costs import ALWAYS
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.rundir import read_info
 

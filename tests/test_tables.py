@@ -11,7 +11,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from compiled import ALWAYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_models import loaded, planned
@@ -19,7 +18,7 @@ from kernel_models import loaded, planned
 from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind, product_seconds, worth_a_table
 from pgmdsl.compiler.primitives_states import COSTS, multiply_by_blas, multiply_by_table, multiply_states, try_table
-from pgmdsl.runtime.costs import costs_from
+from pgmdsl.runtime.costs import ALWAYS, costs_from
 from pgmdsl.runtime.random import stream_key
 
 SIZES = (1, 3, 15, 16, 17, 63, 64, 65, 1000)

@@ -49,11 +49,12 @@ class Outcome:
     passed: bool
 
 
-def outcomes(comparisons: Sequence[Comparison], kernels: Kernels) -> Iterator[Outcome]:
-    """Every comparison in turn."""
+def outcomes(comparisons: Sequence[Comparison], ways: Sequence[Kernels]) -> Iterator[Outcome]:
+    """Every comparison in turn, by the worst of several ways in which the kernels can be told to make products."""
     for c in comparisons:
         with np.errstate(all="ignore"):
-            value = c.judge(c.call(kernels))
+            values = [c.judge(c.call(kernels)) for kernels in ways]
+        value = next((v for v in values if not c.passes(v)), max(values) if c.kind == "error" else min(values))
         yield Outcome(c.functions, c.against, c.kind, value, c.limit, c.passes(value))
 
 

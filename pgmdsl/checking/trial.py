@@ -25,6 +25,7 @@ from pgmdsl.checking.comparison import Answer, Comparison
 from pgmdsl.checking.mutate import TICK, Change, changes
 from pgmdsl.checking.target import Target, targets
 from pgmdsl.compiler.model import Model
+from pgmdsl.runtime.costs import ALWAYS
 from pgmdsl.runtime.kernels import Kernels, kernels_of
 
 Fate = Literal["noticed", "same", "unreached", "missed"]
@@ -63,6 +64,8 @@ class _Bench:
         self.ticks, self.limit = 0, NO_LIMIT
         self.module.__dict__[TICK] = self._tick
         exec(compile(self.tree, self.file, "exec"), self.module.__dict__)
+        if hasattr(self.module, "COSTS"):
+            self.module.COSTS.update(ALWAYS)
 
     def _tick(self) -> None:
         self.ticks += 1

@@ -25,6 +25,8 @@ SMALLEST = 32  # of the sizes of a weight, for which tables are thought of
 FEWEST = 2**14  # its entries
 SIZE, FEW, MANY, TINY = 512, 32, 256, 32  # of the weights, and the numbers of cases, that are measured
 REPEATS = 15
+# Costs by which tables make all the products that they can: for tests.
+ALWAYS: Costs = {kind: (Cost(0, 0, 0), Cost(1, 0, 0)) for kind in get_args(Kind)}
 
 
 def measured_costs(module: ModuleType) -> Costs:

@@ -23,7 +23,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.annealing import Words, base_fields, log_partition_of_base
 from pgmdsl.runtime.estimators.chains import Annealed, Chains, Progress, anneal
 from pgmdsl.runtime.estimators.evidence import Evidence, distinct, gather
-from pgmdsl.runtime.estimators.limits import Estimate, bridge, log_mean, mirrored
+from pgmdsl.runtime.estimators.limits import Estimate, bridge, log_inverse_mean, log_mean
 from pgmdsl.runtime.estimators.normalise import require_normalised
 from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions, doubt_annealing
 from pgmdsl.runtime.estimators.schedules import respaced, schedule, steps_needed
@@ -149,7 +149,7 @@ def annealed_log_partitions(
         return LogPartitions(tuple(result(log_mean(row), "ais", how.rows.count) for row in ahead), which)
     start = how.starts or default_start(different, sources.states)
     back = log_base[0] - _backward(different, base, betas, how, start, sources, progress)
-    reverse = replace(result(mirrored(log_mean(-back)), "reverse_ais", how.rows.count), start=start)
+    reverse = replace(result(log_inverse_mean(-back), "reverse_ais", how.rows.count), start=start)
     if direction == "reverse_ais":
         return LogPartitions((reverse,), which)
     if direction == "both":

@@ -9,8 +9,10 @@ interval then lies too low; Hall's takes the skewness out before it goes out on 
 
     T = sqrt(n) (m - mean) / s,     g(T) = T + k T^2 / 3 + k^2 T^3 / 27 + k / 6,     k = skewness / sqrt(n)
 
-is normal to second order, and T = g^-1(+-1.96) bounds the mean. Where few chains carry most of the weight no such
-interval can be trusted: then the limit on one side is Markov's, and there is none on the other.
+is normal to second order. T = g^-1(+-z) bounds the mean, with z the quantile of Student's t with as many degrees of
+freedom as the effective sample size has. Where few chains carry most of the weight no such interval can be trusted:
+then the limit on one side is Markov's, and there is none on the other. Backward weights have the heavier tails, as a
+state that is rare in the model may be the one that counts, and are trusted less.
 
 Bennett's ratio uses forward and backward chains at once: with l the forward log weight of a path, by either direction,
 d = log Z - log Z_base solves
@@ -36,9 +38,9 @@ Doubles = NDArray[np.float64]
 
 NORMAL = 1.959963985  # 95% of a normal distribution lie within so many standard deviations
 MARKOV = math.log(40)  # 2.5%: a positive number exceeds its mean 40 times with that probability at most
-# The least effective sample size, as a share of the chains and as a number, at which intervals are trusted. Measured
-# by benchmarks/coverage.py; see docs/estimates.md.
-TRUSTED_SHARE, TRUSTED_SIZE = 0.35, 10.0
+# The least effective sample size at which intervals are trusted: as a share of the chains, of forward and of backward
+# ones, and as a number. Chosen on other random models than those that benchmarks/coverage.py measures coverage with.
+TRUSTED_FORWARD, TRUSTED_BACKWARD, TRUSTED_SIZE = 0.2, 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +57,32 @@ class Estimate:
     effective: float
 
 
-def log_mean(log_weight: Doubles) -> Estimate:
-    """The logarithm of the mean of weights whose mean is the ratio wanted."""
+def log_mean(log_weight: Doubles, trusted: float = TRUSTED_FORWARD) -> Estimate:
+    """The logarithm of the mean of weights whose mean is the ratio wanted.
+
+    Args:
+        log_weight: Of the chains, (chains,).
+        trusted: The share of the chains that the effective sample size must have for an interval.
+    """
+    from scipy.special import stdtrit
+
     count, top = len(log_weight), float(log_weight.max())
     weight = np.exp(log_weight - top)
     mean, deviation = float(weight.mean()), float(weight.std(ddof=1))
     value, error = top + math.log(mean), deviation / mean / math.sqrt(count)
     effective = effective_size(log_weight)
-    if effective < max(TRUSTED_SHARE * count, min(TRUSTED_SIZE, count / 2)):
+    if effective < max(trusted * count, min(TRUSTED_SIZE, count / 2)):
         return Estimate(value, error, value - MARKOV, math.inf, effective)
     skewness = float(((weight - mean) ** 3).mean()) / deviation**3 if deviation > 0 else 0.0
-    k = skewness / math.sqrt(count)
-    below, above = (1 - error * _inverse(k, side * NORMAL) for side in (1, -1))
+    k, z = skewness / math.sqrt(count), float(stdtrit(max(effective - 1, 1.0), 0.975))
+    below, above = (1 - error * _inverse(k, side * z) for side in (1, -1))
     lower = top + math.log(mean * below) if below > 0 else -math.inf
     return Estimate(value, error, max(lower, value - MARKOV), top + math.log(mean * above), effective)
 
 
-def mirrored(found: Estimate) -> Estimate:
-    """The same of one over the ratio."""
+def log_inverse_mean(log_weight: Doubles) -> Estimate:
+    """The logarithm of one over the mean of weights whose mean is one over the ratio wanted."""
+    found = log_mean(log_weight, TRUSTED_BACKWARD)
     return Estimate(-found.value, found.standard_error, -found.upper, -found.lower, found.effective)
 
 

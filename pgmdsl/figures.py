@@ -190,17 +190,15 @@ def _baselines(run: Run, name: str, data: Data, request: Request, seed: int, pro
 
 
 def compare(first: Evaluation, second: Evaluation) -> Evaluation:
-    """The first figures with, for each that the second have too, how much higher it is, case by case."""
-    others = {_plain(f.name): f for f in second.figures if f.each is not None}
-    pairs = [(f, others[_plain(f.name)]) for f in first.figures if f.each is not None and _plain(f.name) in others]
-    if not pairs:
-        raise Error("the two runs have no figure in common")
-    return replace(first, differences=tuple(difference(mine, other, first.sample) for mine, other in pairs))
+    """The first figures with how much higher the best of them is than the best of the second, case by case."""
+    apart = difference(_best(first), _best(second), first.sample)
+    return replace(first, differences=(apart,))
 
 
-def _plain(name: str) -> str:
-    """A figure's name without whether it is a bound: bounds and values compare, as both say."""
-    return name.replace(" bound", "")
+def _best(evaluation: Evaluation) -> Figure:
+    """The figure that says most of the cases: one that is no bound, else the highest bound."""
+    means = [f for f in evaluation.figures if f.each is not None]
+    return max(means, key=lambda f: (f.side != "lower bound", f.value if f.side == "lower bound" else 0.0))
 
 
 def _conditions(known: Known) -> tuple[dict[str, Array], dict[str, Array]]:

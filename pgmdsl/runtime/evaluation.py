@@ -278,7 +278,7 @@ def evaluate_cases(
                 drawn = "exact draws" if start == "exact" else f"draws by chains from {start}"
                 words, title = f"CSL, {samples} {drawn}", "log-probability, conservative"
             case _:
-                values, which = pseudolikelihoods(machine, s)
+                values, which = pseudolikelihoods(machine, s, CHEAP)
                 weights, side = values[None], "exact" if which == "all sites" else "estimate"
                 words, title = f"pseudo-likelihood, {which}", "log pseudo-likelihood"
     sizes, draws = (None, None) if len(weights) == 1 else (float(np.median(effective_sizes(weights))), len(weights))

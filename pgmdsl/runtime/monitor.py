@@ -23,6 +23,7 @@ from pgmdsl.runtime.metrics import Metrics
 from pgmdsl.runtime.objectives import log_pseudolikelihood
 from pgmdsl.runtime.pace import principal
 from pgmdsl.runtime.steps import Steps
+from pgmdsl.runtime.tracking import likelihoods
 
 Array = NDArray[Any]
 
@@ -36,8 +37,12 @@ STOP_TEMPERATURES = 2000  # of annealing log Z at each epoch, where early stoppi
 
 def is_watched(job: Steps) -> bool:
     """Whether figures are taken after the epoch that has just ended."""
-    every = max(1, job.epochs // TIMES)
-    return job.step >= job.steps or job.epochs_begun % every == 0 or job.patience is not None
+    return job.step >= job.steps or job.epochs_begun % watched_every(job) == 0 or job.patience is not None
+
+
+def watched_every(job: Steps) -> int:
+    """How many epochs there are between figures, if every one need not be scored for stopping."""
+    return 1 if job.patience is not None else max(1, job.epochs // TIMES)
 
 
 def watch(job: Job) -> Metrics:
@@ -48,8 +53,9 @@ def watch(job: Job) -> Metrics:
     and of units with finitely many values the share that hardly vary over the cases. `singular`: by weight, its largest
     singular value, of the matrix of its first axis against the others. `size`: by weight, the root mean square of its
     entries. `own`: by parameter that units have of their own, its least, median and largest value. `exchange`: with
-    tempering, the share of exchanges made for each pair of temperatures. `free_energy_gap`: mean over validation less
-    over training, a sign of overfitting as it grows. `warnings`: signs of collapse, in words.
+    tempering, the share of exchanges made for each pair of temperatures. Likelihoods: see `tracking`.
+    `free_energy_gap`: mean over validation less over training, a sign of overfitting as it grows. `warnings`: signs of
+    collapse, in words.
     """
     machine = job.averaged()
     taken = take_cases(job.feed, machine)
@@ -71,8 +77,9 @@ def watch(job: Job) -> Metrics:
         out["own"] = {p: [_round(float(f(machine.p[p]))) for f in (np.min, np.median, np.max)] for p in own}
     if job.learner.tempering is not None:
         out["exchange"] = [_round(rate) for rate in job.learner.tempering.take_rates()]
+    sets = {"": taken}
     if job.valid is not None:
-        valid = take_cases(job.valid, machine)
+        sets["valid_"] = valid = take_cases(job.valid, machine)
         out["valid_reconstruction"] = reconstruction_error(machine, valid, job.feed.layers)
         complete = not taken.held and not valid.held
         if complete and machine.artifact.closed and machine.layers == tuple(machine.artifact.layers):
@@ -81,6 +88,7 @@ def watch(job: Job) -> Metrics:
                 for x in (valid, taken)
             ]
             out["free_energy_gap"] = _round(float(means[0] - means[1]))
+    out |= likelihoods(job, machine, sets, watched_every(job))
     out["warnings"] = [sign.words for sign in signs_of_collapse(out)]
     return out
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
+from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, Side
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.estimators.scores import Scores
@@ -144,6 +144,8 @@ def perplexity(
 def difference(first: Figure, second: Figure, sample: Sample = Sample()) -> Figure:
     """How much higher the first figure is, case by case: the error over cases is that of the differences.
 
+    Less a lower bound it is an upper bound on the difference, and the other way round; of two bounds it bounds nothing.
+
     Raises:
         Error: they are of different cases, or not means over cases.
     """
@@ -152,7 +154,9 @@ def difference(first: Figure, second: Figure, sample: Sample = Sample()) -> Figu
     share = sample.shares(len(first.each))
     apart = first.each - second.each
     mean = float(share @ apart)
-    side = first.side if first.side == second.side == "exact" else "estimate"
+    bounds = (first.side == "lower bound", second.side == "lower bound")
+    sides: dict[tuple[bool, bool], Side] = {(True, False): "lower bound", (False, True): "upper bound"}
+    alike: Side = "exact" if first.side == second.side == "exact" else "estimate"
     return replace(
         first,
         name=f"{first.name}, difference",
@@ -160,7 +164,7 @@ def difference(first: Figure, second: Figure, sample: Sample = Sample()) -> Figu
         case_error=spread(share, apart - mean, sample.block),
         log_partition_error=float(np.hypot(first.log_partition_error, second.log_partition_error)),
         method=first.method if first.method == second.method else f"{first.method}; less {second.method}",
-        side=side,
+        side=sides.get(bounds, alike),
         warning=first.warning or second.warning,
         effective_sample_size=None,
         seconds=first.seconds + second.seconds,

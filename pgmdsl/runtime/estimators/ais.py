@@ -57,7 +57,7 @@ class Annealing:
     error: float = 0.1
     seed: int = 0
     starts: Start | None = None
-    batch: int = 25
+    batch: int | None = None
     threads: int | None = None
 
     @property
@@ -78,7 +78,7 @@ class AnnealingOptions(TypedDict, total=False):
     error: float
     seed: int
     starts: Start | None
-    batch: int
+    batch: int | None
     threads: int | None
 
 

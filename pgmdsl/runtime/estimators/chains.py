@@ -26,6 +26,7 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
+LEAST_BATCH, PRODUCTS = 20, 2**23  # chains run together at least, and multiplications of a step of theirs
 BATCH_BYTES = 2**25  # of the rows that are annealed together, where there are many cases
 
 
@@ -34,11 +35,12 @@ class Chains:
     """How many chains each case has, and how they are run.
 
     `batch` chains are run together, which bounds the memory: results depend on it, as every batch has its own draws.
-    They do not depend on `threads`, None for one a core.
+    None takes as many as make a step worth starting, a number that the model alone decides. Results do not depend on
+    `threads`, None for one a core.
     """
 
     count: int = 100
-    batch: int = 25
+    batch: int | None = None
     threads: int | None = None
     seed: int = 0
 
@@ -150,11 +152,17 @@ def anneal(
 def _batches(evidence: Evidence, chains: Chains) -> Iterator[tuple[slice, slice]]:
     """Parts of the cases and of the chains whose rows fit into the memory set aside."""
     row = 16 * sum(evidence.machine.artifact.layers[n].size for n in evidence.machine.layers)
-    count = min(chains.batch, chains.count)
+    count = min(chains.batch or _worthwhile(evidence), chains.count)
     cases = max(1, BATCH_BYTES // (row * count))
     for first in range(0, evidence.cases, cases):
         for start in range(0, chains.count, count):
             yield slice(first, min(first + cases, evidence.cases)), slice(start, min(start + count, chains.count))
+
+
+def _worthwhile(evidence: Evidence) -> int:
+    """How many chains make a step long, compared with what it takes to start one."""
+    weights = sum(evidence.machine.p[name].size for name in evidence.machine.weights)
+    return max(LEAST_BATCH, PRODUCTS // max(weights, 1))
 
 
 def _over_threads(run: Callable[[int], Any], count: int, threads: int | None, stop: threading.Event) -> list[Any]:

@@ -63,7 +63,10 @@ def likelihoods(job: Job, machine: Machine, sets: Mapping[str, Taken], epochs: i
     try:
         log_z = _log_partition(job, machine, next(iter(observed.values())), budget, units)
         if log_z is not None:
-            scores = {prefix: score_cases(machine, s, log_z, limit=int(budget)) for prefix, s in observed.items()}
+            limit = int(budget) + units * max(
+                len(taken.weight) for taken in complete.values()
+            )  # sums that close are free
+            scores = {prefix: score_cases(machine, s, log_z, limit=limit) for prefix, s in observed.items()}
             bounded = any(score.side == "lower bound" for score in scores.values())
             note("bound" if bounded else "likelihood", {prefix: score.values for prefix, score in scores.items()})
             if log_z.effective_sample_size is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.case_figures import evaluate_baselines, evaluate_cases
 from pgmdsl.runtime.data import Data
 from pgmdsl.runtime.estimators.ais import Annealing, Sources
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
@@ -23,8 +24,6 @@ from pgmdsl.runtime.evaluation import (
     anneals_each,
     conditions_of,
     cost_of_log_partition,
-    evaluate_baselines,
-    evaluate_cases,
     evaluate_data,
     log_partition_of_cases,
     sample_of,

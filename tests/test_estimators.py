@@ -16,6 +16,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.ais import Annealing, Sources, annealed_log_partitions
 from pgmdsl.runtime.estimators.annealing import base_fields, summed_layers
 from pgmdsl.runtime.estimators.bound import mean_field_bound
+from pgmdsl.runtime.estimators.evidence import gather
 from pgmdsl.runtime.estimators.exact import (
     exact_log_partition,
     exact_statistics,
@@ -25,6 +26,7 @@ from pgmdsl.runtime.estimators.plan import plan_enumeration
 from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
 from pgmdsl.runtime.estimators.schedules import schedule
 from pgmdsl.runtime.estimators.scores import Scores, evaluate, score_cases
+from pgmdsl.runtime.estimators.starts import model_states
 from pgmdsl.runtime.estimators.summaries import Sample, summarise
 from pgmdsl.runtime.estimators.sums import in_seconds
 from pgmdsl.runtime.evaluation import conditions_of, estimate_log_partition, log_partition_of_cases
@@ -284,6 +286,20 @@ def test_annealing_each_case_once(wide: Machine, monkeypatch: pytest.MonkeyPatch
     agree(reverse_ais(wide, seed=2, **one), exact[2], 0.2)
     with pytest.raises(Error, match="3 cases have different values"):
         reverse_ais(wide, clamped={"x": x}, lengths=lengths, temperatures=3)
+
+
+def test_tempering_keeps_what_is_given(wide: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgmdsl.runtime.estimators.starts.TEMPERED_SWEEPS", 3)
+    evidence = gather(wide, {"x": np.array([[0.0, 1]])}, lengths={"w": 4.0})
+    s = model_states(evidence, 5, "tempering", 0, ("test",), means={"w": np.array([0.5, 2.0, 0.5])})
+    assert {n: x.shape for n, x in s.items()} == {"x": (5, 2), "w": (5, 3), "v": (5, 2), "h": (5, 2), "g": (5, 2)}
+    assert (s["x"] == [0, 1]).all()
+    assert (s["w"].sum(axis=1) == 4).all()
+    assert (np.abs(s["g"]) == 1).all()
+    with pytest.raises(Error, match="no layer clamped but given ones"):
+        model_states(
+            gather(wide, {"x": np.ones((1, 2)), "h": np.ones((1, 2))}, lengths={"w": 4.0}), 5, "tempering", 0, ()
+        )
 
 
 def test_annealing_around_clamped_layers(wide: Machine) -> None:

@@ -66,52 +66,61 @@ def model_states(
     assert evidence.cases == 1, "each case has a distribution of its own"
     if start == "exact":
         return exact_states(evidence, count, seed, words)
+    if start == "tempering":
+        return _tempered(evidence, count, seed, words, means or {})
+    if data is None or not _fits(evidence, data):
+        raise Error(
+            f"{evidence.machine.artifact.name}: chains start from data only where all visible layers have complete "
+            "values and nothing is given, no document's length either: use starts = tempering"
+        )
+    return _from_data(evidence, count, seed, words, data)
+
+
+def _from_data(evidence: Evidence, count: int, seed: int, words: Words, data: Mapping[str, Array]) -> State:
+    """Ends of chains from cases drawn by seed: the hidden layers first, given these, and then all layers."""
     machine = evidence.machine
-    s = machine.new_state(count)
-    for name, x in evidence.known.items():
-        s[name][:] = x
-    lengths = {n: np.full(count, x[0]) for n, x in evidence.lengths.items()}
-    if start == "data":
-        if data is None or not _fits(evidence, data):
-            raise Error(
-                f"{machine.artifact.name}: chains start from data only where all visible layers have complete values "
-                "and nothing is given, no document's length either: use starts = tempering"
-            )
-        rows = _drawn_rows(len(next(iter(data.values()))), count, seed, (*words, "rows"))
-        for name, x in data.items():
-            s[name][:] = x[rows]
-    for name in machine.layers:
-        if name not in evidence.known and not (start == "data" and data and name in data):
-            own = evidence.own(name)
-            trials = (lengths[name],) if name in lengths else ()
-            zero = np.zeros_like(s[name])
-            key = stream_key(seed, *words, "first", name)
-            machine.kernels.sample[name](
-                machine.p, zero, np.ascontiguousarray(own[:1] if own.ndim == 2 else own), 0.0, key, s[name], *trials
-            )
-    if start == "data" and data:
-        machine.gibbs(s, machine.new_state(count), CLAMPED_SWEEPS, seed, (*words, "given data"), tuple(data))
-        machine.gibbs(s, machine.new_state(count), SWEEPS, seed, (*words, "free"))
-        return s
+    rows = (uniforms(stream_key(seed, *words, "rows"), count) * len(next(iter(data.values())))).astype(np.int64)
+    s = _independent(evidence, count, seed, words)
+    for name, x in data.items():
+        s[name][:] = x[rows]
+    machine.gibbs(s, machine.new_state(count), CLAMPED_SWEEPS, seed, (*words, "given data"), tuple(data))
+    machine.gibbs(s, machine.new_state(count), SWEEPS, seed, (*words, "free"))
+    return s
+
+
+def _tempered(evidence: Evidence, count: int, seed: int, words: Words, means: Mapping[str, Array]) -> State:
+    """Ends of chains of parallel tempering."""
+    machine = evidence.machine
     if set(evidence.known) - set(machine.given):
         raise Error(f"{machine.artifact.name}: chains of parallel tempering have no layer clamped but given ones")
     recipe = Negative("tempering", sweeps=1, chains=count, temperatures=TEMPERATURES)
     tempering = Tempering(machine, recipe, machine.blocks, seed)
-    for name, x in s.items():
+    for name, x in _independent(evidence, count, seed, words).items():
         tempering.cold[name][:] = x
-    tempering.start(means or {})
+    tempering.start(means)
     tempering.advance(machine.new_state(count), TEMPERED_SWEEPS, (*words, "tempering"))
     return {n: x.copy() for n, x in tempering.cold.items()}
+
+
+def _independent(evidence: Evidence, count: int, seed: int, words: Words) -> State:
+    """What is known, and draws from the layers' own fields for the rest, (count, size)."""
+    machine = evidence.machine
+    s = machine.new_state(count)
+    for name, x in s.items():
+        if name in evidence.known:
+            x[:] = evidence.known[name]
+            continue
+        own = np.ascontiguousarray(np.broadcast_to(evidence.own(name), x.shape))
+        trials = (np.full(count, evidence.lengths[name][0]),) if name in evidence.lengths else ()
+        key = stream_key(seed, *words, "first", name)
+        machine.kernels.sample[name](machine.p, np.zeros_like(x), own, 0.0, key, x, *trials)
+    return s
 
 
 def _fits(evidence: Evidence, data: Mapping[str, Array] | None) -> bool:
     """Whether chains can start from these data."""
     visible = {n for n in evidence.machine.layers if evidence.machine.artifact.layers[n].role == "visible"}
     return bool(data) and not evidence.known and not evidence.lengths and visible == set(data or {})
-
-
-def _drawn_rows(rows: int, count: int, seed: int, words: Words) -> NDArray[np.int64]:
-    return (uniforms(stream_key(seed, *words), count) * rows).astype(np.int64)
 
 
 # --- exact draws ------------------------------------------------------------------------------------------

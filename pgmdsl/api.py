@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from pgmdsl.compiler.driver import compile_source
 from pgmdsl.grammar.diagnostics import Error
@@ -13,6 +13,7 @@ from pgmdsl.model import Lengths, Model, Parameters, State, at_least
 
 if TYPE_CHECKING:
     from pgmdsl.run import Run
+    from pgmdsl.runtime.estimators.ais import AnnealingOptions
     from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
 
 __all__ = ["Model", "compile", "compile_text", "load", "log_partition", "resume", "train"]
@@ -51,36 +52,38 @@ def _verify_dtype(dtype: str) -> None:
 def log_partition(
     model: Model,
     params: Parameters,
-    method: Literal["auto", "exact", "ais", "reverse_ais"] = "exact",
+    method: Literal["auto", "exact", "ais", "reverse_ais", "bridge"] = "exact",
     *,
-    chains: int = 100,
-    temperatures: int = 10_000,
-    seed: int = 0,
     data: State | None = None,
     given: State | None = None,
     lengths: Lengths | None = None,
+    **annealing: Unpack[AnnealingOptions],
 ) -> LogPartition | LogPartitions:
     """Log Z of a model.
 
     Args:
         model: The model.
         params: Its parameters.
-        method: "exact" enumerates the cheapest set of layers; "ais" is annealed importance sampling, "reverse_ais" the
-            same from the model to the base; "auto" enumerates where that takes seconds and anneals otherwise.
-        chains: Of annealed importance sampling.
-        temperatures: Of annealed importance sampling.
-        seed: Of annealed importance sampling.
-        data: States whose means set the base distribution of annealed importance sampling; helps for visible layers.
+        method: "exact" enumerates the cheapest set of layers. "ais" is annealed importance sampling from independent
+            units to the model, on average too low; "reverse_ais" the same from the model to them, on average too high
+            if its starts are exact; "bridge" is Bennett's estimate from both. "auto" enumerates where that takes
+            seconds, and else anneals both ways: the value is the forward one, and `reverse` has the other.
+        data: States of visible layers, whose means set the independent units, and from which chains may go back.
         given: States of the given layers, one a case.
         lengths: Of documents, by count layer: a number, or one a case.
+        **annealing: How it is done. `chains` (100). `temperatures`: None fits their number and spacing so that the
+            standard error is about `error` (0.1). `starts` of chains that go back: "exact" (drawn by enumeration),
+            "data" or "tempering"; the first of these that can be had where None. `batch`: chains run together, which
+            bounds the memory. `threads`: one a core where None; results do not depend on it. `seed`.
 
     Returns:
-        value, standard_error, lower, upper (95% limits; equal numbers when exact). Where log Z differs between cases,
-        `of_cases(n)` and `errors_of_cases(n)` of each of the n.
+        value, standard_error, lower, upper (95% limits; equal numbers when exact), `bounds` in words. Where log Z
+        differs between cases, `of_cases(n)` and `errors_of_cases(n)` of each of the n.
 
     Raises:
         Error: An exact sum that would take too long; the message says how long.
     """
+    from pgmdsl.runtime.estimators.ais import Annealing, Sources
     from pgmdsl.runtime.evaluation import log_partition_of_cases
     from pgmdsl.runtime.known import latent_lengths, require_given
 
@@ -89,12 +92,11 @@ def log_partition(
     clamped = arrays.statistics(given, params) if given else {}
     require_given(machine, clamped)
     each = latent_lengths(machine, (), lengths)
-    means = None
+    sources = Sources()
     if data is not None:
-        means = {n: x.mean(axis=0) for n, x in arrays.statistics(data, params).items()}
-    return log_partition_of_cases(
-        machine, method, means, clamped or None, each, chains=chains, temperatures=temperatures, seed=seed
-    )
+        states = arrays.statistics(data, params)
+        sources = Sources({n: x.mean(axis=0) for n, x in states.items()}, states)
+    return log_partition_of_cases(machine, method, sources, clamped or None, each, how=Annealing(**annealing))
 
 
 def train(

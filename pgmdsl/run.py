@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.figures import Annealing, Evaluation, evaluate_run, log_partition_of, score_known
+from pgmdsl.figures import Evaluation, Request, compare, evaluate_run, log_partition_of, score_known
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.model import Model
 from pgmdsl.networks import WithNetworks
 from pgmdsl.runtime.belief import machine_of
 from pgmdsl.runtime.data import Data, Splits, open_cases
+from pgmdsl.runtime.estimators.ais import Annealing, AnnealingOptions
+from pgmdsl.runtime.estimators.baselines import COMPONENTS
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions
-from pgmdsl.runtime.evaluation import Method
+from pgmdsl.runtime.evaluation import LogMethod, Method
 from pgmdsl.runtime.gauge import zero_sum
 from pgmdsl.runtime.impute import Imputation, impute
 from pgmdsl.runtime.impute import Method as Imputing
@@ -30,25 +32,9 @@ from pgmdsl.runtime.progress import progress_bar
 from pgmdsl.runtime.rundir import read_info
 from pgmdsl.runtime.sampling import Reconstruction, draw_samples, infer, reconstruct, to_states
 from pgmdsl.runtime.train import reopen_data
+from pgmdsl.samples import Samples
 
 Array = NDArray[Any]
-
-
-class Samples(dict[str, Array]):
-    """Samples by layer, arrays (chains, draws, *dims)."""
-
-    def to_xarray(self) -> Any:
-        """An `xarray.Dataset` with dimensions chain, draw and, of each layer, its axes (v_0, v_1, ...).
-
-        Raises:
-            Error: xarray is not installed.
-        """
-        try:
-            import xarray
-        except ImportError:
-            raise Error("to_xarray needs the package xarray: pip install xarray") from None
-        axes = {n: [f"{n}_{k}" for k in range(x.ndim - 2)] for n, x in self.items()}
-        return xarray.Dataset({n: (["chain", "draw", *axes[n]], x) for n, x in self.items()})
 
 
 class Means(dict[str, Array]):
@@ -328,14 +314,12 @@ class Run(WithNetworks):
 
     def log_partition(
         self,
-        method: Method = "auto",
+        method: LogMethod = "auto",
         *,
-        chains: int = 100,
-        temperatures: int = 10_000,
-        seed: int = 0,
         given: Mapping[str, Any] | None = None,
         lengths: Lengths | None = None,
         progress: bool = False,
+        **annealing: Unpack[AnnealingOptions],
     ) -> LogPartition | LogPartitions:
         """Log Z of the trained model: exact where enumeration is cheap, else by annealed importance sampling.
 
@@ -343,17 +327,14 @@ class Run(WithNetworks):
         and otherwise the model's own fields.
 
         Args:
-            method: "auto", "exact", "ais" or "reverse_ais".
-            chains: Of annealing.
-            temperatures: Of annealing.
-            seed: Of annealing.
+            method: "auto", "exact", "ais", "reverse_ais" or "bridge": see `pgmdsl.log_partition`.
             given: States of the given layers: log Z is then of each case.
             lengths: Of documents.
             progress: Whether progress is shown on stderr, when it takes more than 2 s.
+            **annealing: `chains`, `temperatures`, `error`, `starts`, `batch`, `threads`, `seed`: as there.
         """
         known, _ = self._known(given or {}, None, lengths)
-        how = Annealing(method, chains, temperatures, seed)
-        return log_partition_of(self, known.s, known.lengths, how, progress)
+        return log_partition_of(self, known.s, known.lengths, method, Annealing(**annealing), progress)
 
     def evaluation(
         self,
@@ -362,12 +343,13 @@ class Run(WithNetworks):
         masks: Mapping[str, Any] | None = None,
         lengths: Lengths | None = None,
         method: Method = "auto",
-        chains: int = 100,
-        temperatures: int = 10_000,
-        seed: int = 0,
         most: int | None = None,
         quick: bool = False,
+        block: int = 1,
+        baselines: bool | Sequence[int] = False,
+        against: Run | None = None,
         progress: bool = False,
+        **annealing: Unpack[AnnealingOptions],
     ) -> Evaluation:
         """Log Z, and the mean log-probability (or its bound) of the held-out cases or of the data given.
 
@@ -375,17 +357,37 @@ class Run(WithNetworks):
             data: As for `score`.
             masks: As for `score`.
             lengths: As for `score`; of documents that are summed out, one number a layer.
-            method: Of log Z, as the next three: see `log_partition`.
-            chains: Of annealing.
-            temperatures: Of annealing.
-            seed: Of annealing.
+            method: Of log Z, see `pgmdsl.log_partition`; or, without log Z, "raise" (a bound of annealing, Burda et al.
+                2015), "csl" (conservative, from samples, Bengio et al. 2013) or "pseudolikelihood".
             most: Cases to take at most, drawn by the run's seed; `subset` then says so.
             quick: Whether to take 50 cases and 1,000 temperatures at most where log Z is annealed for each case.
+            block: How many neighbouring cases belong together, of a time series: error bars are of the block bootstrap.
+            baselines: Whether to add independent units and mixtures (of 10, 100 and 500 components, or of these
+                numbers), fitted to the training data.
+            against: Another run, of a model with the same visible layers: differences between the two by case.
             progress: Whether progress is shown on stderr, when it takes more than 2 s.
+            **annealing: As for `log_partition`; `chains` of each case where the method has such, `chains` samples of
+            csl.
         """
         name, opened = self._data(data, masks, lengths)
-        how = Annealing(method, chains, temperatures, seed)
-        return evaluate_run(self, name, opened, lengths, how, most, quick, progress)
+        if baselines is True:
+            components = tuple(count for count in COMPONENTS if 2 * count <= self.splits.train.cases)
+        else:
+            components = tuple(baselines or ())
+        how = Annealing(**annealing)
+        request = Request(method, how, most, quick, block, components)
+        found = evaluate_run(self, name, opened, lengths, request, self.seed, progress)
+        if against is None:
+            return found
+        known = {n: x.dims for n, x in against.model.artifact.layers.items()}
+        for layer in opened.columns:
+            if known.get(layer) != self.model.artifact.layers[layer].dims:
+                raise Error(
+                    f"{against.directory} cannot be compared with {self.directory}: it has no layer {layer} of the "
+                    "same size; compare runs of models with the same visible layers"
+                )
+        request = replace(request, components=())
+        return compare(found, evaluate_run(against, name, opened, lengths, request, self.seed, progress))
 
     def evaluate(self, data: Mapping[str, Any] | None = None) -> list[Figure]:
         """The figures of `evaluation`: each with its error over cases and that of log Z."""

@@ -7,14 +7,16 @@ import math
 import numpy as np
 import oracle
 import pytest
+from annealed import ais, reverse_ais
 from compiled import compile_machine, random_machine
 from numpy.typing import NDArray
 from random_models import RandomModel, every_unit
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.ais import ais, log_partitions, reverse_ais
-from pgmdsl.runtime.estimators.annealing import base_fields, schedule, summed_layers
+from pgmdsl.runtime.estimators.ais import Annealing, Sources, annealed_log_partitions
+from pgmdsl.runtime.estimators.annealing import base_fields, summed_layers
 from pgmdsl.runtime.estimators.bound import mean_field_bound
+from pgmdsl.runtime.estimators.evidence import gather
 from pgmdsl.runtime.estimators.exact import (
     exact_log_partition,
     exact_statistics,
@@ -22,8 +24,11 @@ from pgmdsl.runtime.estimators.exact import (
 )
 from pgmdsl.runtime.estimators.plan import plan_enumeration
 from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
-from pgmdsl.runtime.estimators.scores import Scores, evaluate, score_cases, summarise
-from pgmdsl.runtime.estimators.sums import _seconds
+from pgmdsl.runtime.estimators.schedules import schedule
+from pgmdsl.runtime.estimators.scores import Scores, evaluate, score_cases
+from pgmdsl.runtime.estimators.starts import model_states
+from pgmdsl.runtime.estimators.summaries import Sample, summarise
+from pgmdsl.runtime.estimators.sums import in_seconds
 from pgmdsl.runtime.evaluation import conditions_of, estimate_log_partition, log_partition_of_cases
 from pgmdsl.runtime.machine import Machine
 
@@ -101,7 +106,7 @@ def test_refusal_names_the_cost_and_the_way_out(deep: Machine, chain: Machine) -
     [(10, "1 s"), (2**35, "1 minute"), (2**36, "2 minutes"), (2**54, "1 year"), (2**99, "10^14 years")],
 )
 def test_costs_in_words(cost: int, words: str) -> None:
-    assert _seconds(cost) == words
+    assert in_seconds(cost) == words
 
 
 @pytest.mark.parametrize("cases", [1, 5, 40])
@@ -184,7 +189,7 @@ def test_annealing_agrees_with_enumeration(deep: Machine) -> None:
     seen: list[tuple[int, int]] = []
     forward = ais(deep, temperatures=1000, chains=200, seed=1, progress=lambda k, n: seen.append((k, n)))
     agree(forward, exact.value, 0.05)
-    agree(ais(deep, temperatures=2000, chains=200, seed=2, data_means=means), exact.value, 0.1)
+    agree(ais(deep, temperatures=2000, chains=200, seed=2, means=means), exact.value, 0.1)
     agree(reverse_ais(deep, temperatures=2000, chains=200, seed=3), exact.value, 0.1)
     assert seen[-1] == (1000, 1000)
     assert forward.chains == 200
@@ -201,16 +206,8 @@ def test_annealing_any_units_and_a_loop(mixed: tuple[RandomModel, Machine]) -> N
     assert summed_layers(machine) == ("v", "y", "z")
     means = {"y": np.array([0.5, 0.5, 0, 0.1, 0.2, 0.7]), "v": np.array([0.3, -1.0]), "h": np.full(3, 0.1)}
     agree(ais(machine, temperatures=1500, chains=300, seed=1), exact, 0.1)
-    agree(ais(machine, temperatures=1500, chains=300, seed=2, data_means=means), exact, 0.1)
-    table = oracle.table(model.oracle)
-    rng = np.random.default_rng(4)
-    picked = rng.choice(len(table.log_weight), 300, p=table.probability)
-    starts = {}
-    for name, x in table.state.items():
-        starts[name] = oracle.statistic(model.oracle, name, x)[picked].reshape(300, -1)
-        if model.oracle.layers[name].unit == "gaussian":
-            starts[name] = starts[name] + rng.normal(0, 1, starts[name].shape)
-    agree(reverse_ais(machine, starts, temperatures=1500, seed=5), exact, 0.1)
+    agree(ais(machine, temperatures=1500, chains=300, seed=2, means=means), exact, 0.1)
+    agree(reverse_ais(machine, temperatures=1500, chains=300, seed=5), exact, 0.1)
 
 
 def test_annealing_without_coupling_is_exact(deep: Machine) -> None:
@@ -269,14 +266,14 @@ def test_annealing_each_case_once(wide: Machine, monkeypatch: pytest.MonkeyPatch
     seen: list[tuple[int, int]] = []
     means = {"w": np.array([0.5, 2.0, 0.0]), "v": np.array([0.3, -0.2])}
     for batch in (2**25, 1):
-        monkeypatch.setattr("pgmdsl.runtime.estimators.ais.BATCH_BYTES", batch)
-        found = log_partitions(
+        monkeypatch.setattr("pgmdsl.runtime.estimators.chains.BATCH_BYTES", batch)
+        found = annealed_log_partitions(
             wide,
-            {"x": x},
-            lengths,
-            temperatures=60,
-            chains=60,
-            data_means=means,
+            "ais",
+            Annealing(temperatures=60, chains=60, batch=60),
+            sources=Sources(means),
+            clamped={"x": x},
+            lengths=lengths,
             progress=lambda k, n: seen.append((k, n)),
         )
         assert len(found.runs) == 3
@@ -288,7 +285,21 @@ def test_annealing_each_case_once(wide: Machine, monkeypatch: pytest.MonkeyPatch
     one = {"clamped": {"x": x[2:3]}, "lengths": {"w": 5.0}, "temperatures": 60, "chains": 60}
     agree(reverse_ais(wide, seed=2, **one), exact[2], 0.2)
     with pytest.raises(Error, match="3 cases have different values"):
-        ais(wide, clamped={"x": x}, lengths=lengths)
+        reverse_ais(wide, clamped={"x": x}, lengths=lengths, temperatures=3)
+
+
+def test_tempering_keeps_what_is_given(wide: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgmdsl.runtime.estimators.starts.TEMPERED_SWEEPS", 3)
+    evidence = gather(wide, {"x": np.array([[0.0, 1]])}, lengths={"w": 4.0})
+    s = model_states(evidence, 5, "tempering", 0, ("test",), means={"w": np.array([0.5, 2.0, 0.5])})
+    assert {n: x.shape for n, x in s.items()} == {"x": (5, 2), "w": (5, 3), "v": (5, 2), "h": (5, 2), "g": (5, 2)}
+    assert (s["x"] == [0, 1]).all()
+    assert (s["w"].sum(axis=1) == 4).all()
+    assert (np.abs(s["g"]) == 1).all()
+    with pytest.raises(Error, match="no layer clamped but given ones"):
+        model_states(
+            gather(wide, {"x": np.ones((1, 2)), "h": np.ones((1, 2))}, lengths={"w": 4.0}), 5, "tempering", 0, ()
+        )
 
 
 def test_annealing_around_clamped_layers(wide: Machine) -> None:
@@ -321,15 +332,16 @@ def test_figures_of_a_deep_model(deep: Machine) -> None:
     rng = np.random.default_rng(3)
     cases = {"v": rng.integers(0, 2, (50, 60)).astype(np.float32)}
     log_z = estimate_log_partition(deep, "exact", None)
-    exact, lower = evaluate(deep, cases, log_z, bits="bits drawn once, seed 0")
+    exact, lower = evaluate(deep, cases, log_z, sample=Sample(bits="bits drawn once, seed 0"))
     assert (exact.side, lower.side) == ("exact", "lower bound")
     assert lower.value < exact.value
     assert exact.value - lower.value < 5
     assert "bits drawn once" in str(exact)
-    (only,) = evaluate(deep, cases, log_z, limit=1)
-    assert only.side == "lower bound"
-    assert only.value == lower.value
-    assert only.name == "test log-probability bound"
+    plain, tighter = evaluate(deep, cases, log_z, limit=1)
+    assert plain.side == tighter.side == "lower bound"
+    assert plain.value == lower.value < tighter.value < exact.value
+    assert plain.name == "test log-probability bound"
+    assert tighter.name == "test log-probability bound, importance-weighted"
     bound = mean_field_bound(deep, cases)
     assert (bound.log_weight <= log_sums(deep, cases) + 1e-3).all()
 
@@ -376,7 +388,7 @@ def test_weighted_cases_and_both_errors() -> None:
     assert plain.value == pytest.approx(-7 / 3)
     assert plain.case_error == pytest.approx(np.std([-1, -2, -4], ddof=1) / math.sqrt(3))
     assert plain.log_partition_error == 0.25
-    weighted = summarise("test log-probability", scores, log_z, np.array([1.0, 1.0, 0.0]))
+    weighted = summarise("test log-probability", scores, log_z, Sample(np.array([1.0, 1.0, 0.0])))
     assert weighted.value == pytest.approx(-1.5)
     assert weighted.case_error == pytest.approx(np.std([-1, -2], ddof=1) / math.sqrt(2))
     single = summarise("test log-probability", Scores(np.array([-1.0]), "exact", "free energy"), log_z)

@@ -20,6 +20,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.bound import mean_field_bound
 from pgmdsl.runtime.estimators.exact import exact_statistics, log_sums
 from pgmdsl.runtime.estimators.scores import evaluate, score_cases
+from pgmdsl.runtime.estimators.summaries import Sample
 from pgmdsl.runtime.evaluation import conditions_of, estimate_log_partition, log_partition_of_cases
 from pgmdsl.runtime.machine import Machine
 
@@ -256,7 +257,7 @@ def test_each_figure_of_documents_says_which_probability_it_is(documents: Machin
         chosen = np.array([sum(c) == length for c in vectors])
         assert (orders * np.exp(ordered))[chosen].sum() == pytest.approx(1, abs=1e-10)
     weights = np.linspace(1, 2, len(vectors))
-    figures = {f.name: f for f in evaluate(documents, cases, log_z, weights=weights)}
+    figures = {f.name: f for f in evaluate(documents, cases, log_z, sample=Sample(weights))}
     share = weights / weights.sum()
     counts = np.array([sum(c) for c in vectors])
     wanted = {
@@ -308,7 +309,9 @@ def test_integer_weights_are_repeated_rows(documents: Machine) -> None:
         log_partition_of_cases(documents, "auto", None, *conditions_of(documents, x)) for x in (s, repeated)
     )
     for one, many in zip(
-        evaluate(documents, s, log_z, weights=times.astype(float)), evaluate(documents, repeated, other), strict=True
+        evaluate(documents, s, log_z, sample=Sample(times.astype(float))),
+        evaluate(documents, repeated, other),
+        strict=True,
     ):
         assert one.value == pytest.approx(many.value, abs=1e-12)
 

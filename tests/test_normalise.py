@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from annealed import ais, reverse_ais
 from compiled import compile_machine
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.ais import ais, reverse_ais
 from pgmdsl.runtime.estimators.exact import exact_log_partition, exact_statistics, log_sums
 from pgmdsl.runtime.estimators.normalise import largest_eigenpair, normalisation
 from pgmdsl.runtime.evaluation import estimate_log_partition

@@ -64,7 +64,7 @@ def test_the_shipped_model_beats_independent_pixels(tmp_path: Path) -> None:
     source = (EXAMPLES / "dbm.ebm").read_text(encoding="utf-8").replace("epochs = 300", "epochs = 60")
     source = source.replace("epochs   = 600", "epochs   = 40").replace('"digits', f'"{EXAMPLES}/digits')
     run = pgmdsl.train(pgmdsl.compile_text(source), out=tmp_path / "run")
-    (figure,) = run.evaluate()
+    figure, *_ = run.evaluate()
     levels = read_array("digits.npz:images", EXAMPLES, "images").reshape(-1, 64) / 16
     p = np.clip(levels.mean(0), 1e-3, 1 - 1e-3)
     floor = float((levels * np.log(p) + (1 - levels) * np.log1p(-p)).sum(1).mean())  # expected over bits, on all rows

@@ -30,9 +30,10 @@ from pgmdsl.compiler.settings import METRICS
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime import evaluation, monitor, progress, session
 from pgmdsl.runtime import train as training
+from pgmdsl.runtime.estimators.pseudolikelihood import one_site
 from pgmdsl.runtime.fit import Job
 from pgmdsl.runtime.machine import Machine
-from pgmdsl.runtime.monitor import largest_singular_value, pseudolikelihood
+from pgmdsl.runtime.monitor import largest_singular_value
 from pgmdsl.runtime.tensors import read_tensors
 
 WATCHED = f"{RBM}\ndata v {{ valid = 0.5 }}"
@@ -96,7 +97,7 @@ def test_pseudolikelihood_is_the_sum_of_conditionals_on_average() -> None:
         other = v[:1].copy()
         other[0, i] = 1 - other[0, i]
         terms.append(-np.log1p(np.exp(log_probability(model, {"v": other}) - log_probability(model, {"v": v[:1]}))))
-    estimate = pseudolikelihood(machine, {"v": v})
+    estimate = one_site(machine, {"v": v})
     assert set(np.round(estimate, 9)) == set(np.round(np.multiply(4, terms), 9))
     assert abs(estimate.mean() - np.sum(terms)) < 5 * estimate.std() / 4000**0.5
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "reconstruct": ("using", "Reconstruct data through the hidden layers."),
     "classify": ("networks", "Predict labels, and count how many are wrong."),
     "impute": ("filling", "Fill in missing values: means and samples, by Gibbs sampling or mean field."),
-    "eval": ("using", "Test log-likelihood figures with error bars."),
+    "eval": ("evaluating", "Test log-likelihood figures with error bars."),
     "plot": ("using", "Draw filters, samples and training curves of a run."),
     "export": ("filling", "Write the parameters, or a network as ONNX or for PyTorch."),
 }

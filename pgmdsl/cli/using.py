@@ -1,11 +1,12 @@
-"""`pgmc sample`, `infer`, `reconstruct`, `eval`, `plot`: what a trained model is for."""
+"""`pgmc sample`, `infer`, `reconstruct`, `plot`: what a trained model is for."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pgmdsl.run import Run
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
-METHODS = ["auto", "exact", "ais", "reverse_ais"]
 SWEEPS = click.option(
     "--sweeps", type=click.IntRange(1), default=50, show_default=True, help="Mean-field sweeps, where these are needed."
 )
@@ -73,9 +73,16 @@ def sample_command(
     )
     path = output or run / "samples.npz"
     save_arrays(path, samples)
+    mixing = samples.mixing()
     sheets = loaded.draw_samples_sheet(samples, path.with_suffix(".png"))
     named = {"sheet" + sheet.stem.removeprefix(path.stem): sheet for sheet in sheets}
-    _report({"samples": path} | named, samples, as_json)
+    _report({"samples": path} | named, samples, as_json, {"mixing": {n: asdict(m) for n, m in mixing.items()}})
+    for name, found in mixing.items() if not as_json else ():
+        if found.known:
+            size = f"effective sample size {found.effective_sample_size:.0f} of {found.draws}"
+            click.echo(f"mean of {name}: R-hat {found.r_hat:.3f}, {size}")
+        if found.warning:
+            click.echo(f"warning: mean of {name}: {found.warning}", err=True)
 
 
 @click.command("infer")
@@ -183,72 +190,6 @@ def reconstruct_command(
     click.echo(f"means    {path}")
 
 
-@click.command("eval")
-@RUN
-@DATA
-@MASK
-@LENGTH
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="Of log Z.")
-@click.option("--chains", type=click.IntRange(2), default=100, show_default=True, help="Of annealing.")
-@click.option(
-    "--retrieval", "labels", metavar="PATH|LAYER", help="The curve of retrieval by codes, with these classes."
-)
-@click.option("--baseline", type=click.Choice(["lsa"]), help="Of retrieval: latent semantic analysis, drawn beside it.")
-@click.option("--cases", "most", type=click.IntRange(1), metavar="N", help="Take N cases at most, drawn by seed.")
-@click.option("--temperatures", type=click.IntRange(3), default=10_000, show_default=True, help="Of annealing.")
-@SEED
-@JSON
-def eval_command(
-    run: Path,
-    data: tuple[str, ...],
-    masks: tuple[str, ...],
-    lengths: tuple[str, ...],
-    method: Literal["auto", "exact", "ais", "reverse_ais"],
-    chains: int,
-    temperatures: int,
-    labels: str | None,
-    baseline: str | None,
-    most: int | None,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Log-likelihood figures of a run on its test cases (or --data), each with its error bars.
-
-    log Z is exact where enumeration is cheap, else by annealed importance sampling, once for each length of documents
-    and each state of given layers; the log-probability of a case is exact where the sum over all that is latent or
-    missing is affordable, else the variational bound.
-
-    --retrieval gives another figure instead: every case is a query over the others, ranked by the cosine of their codes
-    (of the autoencoder, else the means of the topmost hidden layer), and what is retrieved should be of its class.
-    """
-    from pgmdsl.cli.show import note_lengths, print_figures
-    from pgmdsl.opening import load_run
-
-    loaded, given, stated = load_run(run), parse_pairs(data, "--data") or None, parse_lengths(lengths)
-    if labels is not None:
-        from pgmdsl.cli.networks import report_retrieval
-
-        report_retrieval(loaded, given, labels, baseline, as_json)
-        return
-    if given is not None:
-        note_lengths(loaded, given, stated)
-    evaluation = loaded.evaluation(
-        given,
-        masks=parse_pairs(masks, "--mask"),
-        lengths=stated,
-        method=method,
-        chains=chains,
-        temperatures=temperatures,
-        seed=seed,
-        most=most,
-        progress=not as_json,
-    )
-    if as_json:
-        echo_json({"run": str(run)} | evaluation.as_json())
-    else:
-        print_figures(evaluation)
-
-
 @click.command("plot")
 @RUN
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: RUN]")
@@ -337,10 +278,12 @@ def packed(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _report(paths: Mapping[str, Path | str], arrays: Mapping[str, Any], as_json: bool) -> None:
+def _report(
+    paths: Mapping[str, Path | str], arrays: Mapping[str, Any], as_json: bool, more: Mapping[str, Any] | None = None
+) -> None:
     if as_json:
         shapes = {name: list(x.shape) for name, x in arrays.items()}
-        echo_json({name: str(path) for name, path in paths.items()} | {"shapes": shapes})
+        echo_json({name: str(path) for name, path in paths.items()} | {"shapes": shapes} | dict(more or {}))
         return
     for name, path in paths.items():
         click.echo(f"{name:<8} {path}")

@@ -13,80 +13,69 @@ from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.data import Data
-from pgmdsl.runtime.estimators.ais import Progress, log_partitions, reverse_ais
+from pgmdsl.runtime.estimators.ais import Annealing, Sources, annealed_log_partitions
+from pgmdsl.runtime.estimators.chains import Progress
 from pgmdsl.runtime.estimators.evidence import Evidence, distinct, gather
 from pgmdsl.runtime.estimators.exact import cost_of_sums, sums_of
 from pgmdsl.runtime.estimators.normalise import require_normalised
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, doubt_log_partition
 from pgmdsl.runtime.estimators.scores import evaluate
+from pgmdsl.runtime.estimators.summaries import Sample
 from pgmdsl.runtime.kernels import one_blas_thread
 from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.random import permutation, stream_key
 
 Array = NDArray[Any]
-Method = Literal["auto", "exact", "ais", "reverse_ais"]
+LogMethod = Literal["auto", "exact", "ais", "reverse_ais", "bridge"]
+CaseMethod = Literal["raise", "csl", "pseudolikelihood"]  # which need no log Z
+Method = Literal[LogMethod, CaseMethod]
+STARTS = 5000  # cases among which those are drawn that chains start from
 CHEAP = 2**31  # unit evaluations of an exact log Z that "auto" prefers to annealing: some seconds
 
 
 def estimate_log_partition(
     machine: Machine,
-    method: Method,
-    data_means: Mapping[str, Array] | None,
+    method: LogMethod,
+    sources: Sources | None = None,
     *,
-    chains: int = 100,
-    temperatures: int = 10_000,
-    seed: int = 0,
+    how: Annealing = Annealing(),
     progress: Progress | None = None,
 ) -> LogPartition:
     """Log Z of a model without given layers, its documents of the machine's lengths; see `log_partition_of_cases`."""
-    found = log_partition_of_cases(
-        machine,
-        method,
-        data_means,
-        chains=chains,
-        temperatures=temperatures,
-        seed=seed,
-        progress=progress,
-    )
+    found = log_partition_of_cases(machine, method, sources, how=how, progress=progress)
     return found if isinstance(found, LogPartition) else found.runs[0]
 
 
 def log_partition_of_cases(
     machine: Machine,
-    method: Method,
-    data_means: Mapping[str, Array] | None,
+    method: LogMethod,
+    sources: Sources | None = None,
     clamped: Mapping[str, Array] | None = None,
     lengths: Mapping[str, float | Array] | None = None,
     *,
-    chains: int = 100,
-    temperatures: int = 10_000,
-    seed: int = 0,
+    how: Annealing = Annealing(),
+    check: bool = True,
     progress: Progress | None = None,
 ) -> LogPartition | LogPartitions:
-    """Log Z, for each case where it differs between them; "auto" enumerates where that is cheap and else anneals.
+    """Log Z, for each case where it differs between them.
 
     Args:
         machine: The model with its parameters.
-        method: "auto", "exact", "ais", or "reverse_ais" (from the last states of a forward run; of one log Z only).
-        data_means: Mean statistics (size,) of the visible layers, which set the base distribution of annealing.
+        method: "exact" enumerates; "ais" anneals from the base to the model, "reverse_ais" from the model to the base,
+            "bridge" both, which it combines. "auto" enumerates where that takes seconds, and else anneals, in both
+            directions where there is one log Z, of which the forward one is the value and the other a check.
+        sources: What is known of the data.
         clamped: Statistics (cases, size) of the given layers.
         lengths: Of each case's documents, (cases,) or one number; else the machine's.
-        chains: Of annealing.
-        temperatures: Of annealing.
-        seed: Of annealing.
+        how: Of annealing.
+        check: Whether "auto" anneals in both directions.
         progress: Called with (steps done, steps).
 
     Raises:
         Error: the model is not shown to normalise, or the method cannot be used for it.
     """
-    if method not in get_args(Method):
-        raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(Method))}")
-    annealing: dict[str, Any] = {
-        "temperatures": temperatures,
-        "chains": chains,
-        "seed": seed,
-        "data_means": data_means,
-        "progress": progress,
-    }
+    if method not in get_args(LogMethod):
+        raise Error(f"there is no method {method!r} for log Z: the methods are {', '.join(get_args(LogMethod))}")
     machine, clamped, lengths = _undirected(machine, clamped, lengths)
     evidence = gather(machine, clamped, lengths=lengths)
     with one_blas_thread():
@@ -94,10 +83,16 @@ def log_partition_of_cases(
         different, which = distinct(evidence)
         if method == "exact" or (method == "auto" and _is_cheap(different)):
             runs = _exact(different)
-        elif method == "reverse_ais":
-            runs = (reverse_ais(machine, clamped=clamped, lengths=lengths, **annealing),)
         else:
-            annealed = log_partitions(machine, clamped, lengths, **annealing)
+            annealed = annealed_log_partitions(
+                machine,
+                ("both" if check else "ais") if method == "auto" else method,
+                how,
+                sources=sources or Sources(),
+                clamped=clamped,
+                lengths=lengths,
+                progress=progress,
+            )
             runs, which = annealed.runs, annealed.which
     resolution = float(np.finfo(machine.dtype).eps)
     runs = tuple(replace(run, warning=run.warning or doubt_log_partition(run.value, resolution)) for run in runs)
@@ -118,6 +113,17 @@ def _exact(evidence: Evidence) -> tuple[LogPartition, ...]:
     values = [float(value) for value in sums_of(evidence)]
     seconds = (time.perf_counter() - start) / len(values)
     return tuple(LogPartition(value, 0.0, value, value, "exact", seconds) for value in values)
+
+
+def cost_of_log_partition(
+    machine: Machine, method: Method, clamped: Mapping[str, Array], lengths: Mapping[str, Array]
+) -> str | None:
+    """What the exact sum for log Z takes, in words, where the method makes one; else None."""
+    part, given, documents = _undirected(machine, clamped, lengths)
+    different, _ = distinct(gather(part, given, lengths=documents))
+    cost = cost_of_sums(different)
+    exact = cost is not None and (method == "exact" or (method == "auto" and cost.evaluations <= CHEAP))
+    return str(cost) if exact else None
 
 
 def is_enumerable(machine: Machine) -> bool:
@@ -157,11 +163,22 @@ def held_in(data: Data) -> dict[str, NDArray[np.bool_]]:
     return {n: mask for n in data.columns if (mask := data.held(n, cases)) is not None}
 
 
-def data_means(machine: Machine, data: Data) -> dict[str, Array]:
+def _means(machine: Machine, data: Data) -> dict[str, Array]:
     """Mean statistics (size,) of the visible layers over a data set."""
     part = machine.undirected
     visible = [n for n in data.columns if n in part.layers and n not in part.given]
     return {n: data.mean_statistic(n, partial(_statistic, machine, n)) for n in visible}
+
+
+def sources_of(machine: Machine, data: Data, seed: int) -> Sources:
+    """What annealing may know of a data set: its means, and some complete cases that chains can start from."""
+    part = machine.undirected
+    visible = {n for n in part.layers if machine.artifact.layers[n].role == "visible"}
+    if not visible or visible != data.columns.keys() or data.missing:
+        return Sources(_means(machine, data))
+    rows = np.sort(permutation(stream_key(seed, "starts"), data.cases)[:STARTS])
+    some = replace(data, rows=data.rows[rows], weights=None)
+    return Sources(_means(machine, data), statistics_of(machine, some, seed))
 
 
 def _statistic(machine: Machine, layer: str, x: Array) -> Array:
@@ -177,7 +194,12 @@ def conditions_of(machine: Machine, s: Mapping[str, Array]) -> tuple[dict[str, A
 
 
 def evaluate_data(
-    machine: Machine, data: Data, log_partition: LogPartition | LogPartitions, seed: int, name: str = "test"
+    machine: Machine,
+    data: Data,
+    log_partition: LogPartition | LogPartitions,
+    seed: int,
+    name: str = "test",
+    block: int = 1,
 ) -> list[Figure]:
     """The mean log-probability of a data set, or its bound, with both error bars.
 
@@ -185,20 +207,26 @@ def evaluate_data(
         machine: The model with its parameters.
         data: The cases; what is missing in them is summed out.
         log_partition: log Z, of each case where it differs: `log_partition_of_cases` with `conditions_of` them.
-        seed: Of drawn bits.
+        seed: Of drawn bits, and of importance weighting.
         name: What the cases are, for the figures' names.
+        block: How many neighbouring cases belong together, of a time series.
     """
-    bits = {column.bits for column in data.columns.values()}
-    how = f"bits drawn once, seed {seed}" if bits & {"resample", "sample", "mean"} else None
-    if "mean" in bits:
-        how = f"{how}, though trained on their means"
     with one_blas_thread():
         return evaluate(
             machine,
             statistics_of(machine, data, seed),
             log_partition,
             name=name,
-            weights=data.weights,
-            bits=how,
+            sample=sample_of(data, seed, block),
             held=held_in(data),
+            seed=seed,
         )
+
+
+def sample_of(data: Data, seed: int, block: int = 1) -> Sample:
+    """What the cases of a data set are to error bars."""
+    bits = {column.bits for column in data.columns.values()}
+    how = f"bits drawn once, seed {seed}" if bits & {"resample", "sample", "mean"} else None
+    if "mean" in bits:
+        how = f"{how}, though trained on their means"
+    return Sample(data.weights, block, how)

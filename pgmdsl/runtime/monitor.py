@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pgmdsl.compiler.artifact import ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.belief import BeliefNet
+from pgmdsl.runtime.estimators.ais import Annealing, Sources
 from pgmdsl.runtime.estimators.bound import mean_field_bound
+from pgmdsl.runtime.estimators.pseudolikelihood import allows_pseudolikelihood, one_site
 from pgmdsl.runtime.estimators.scores import score_cases
 from pgmdsl.runtime.evaluation import conditions_of, is_enumerable, log_partition_of_cases
 from pgmdsl.runtime.feed import Feed
@@ -20,8 +22,8 @@ from pgmdsl.runtime.machine import Held, Machine, State
 from pgmdsl.runtime.metrics import Metrics
 from pgmdsl.runtime.objectives import log_pseudolikelihood
 from pgmdsl.runtime.pace import principal
-from pgmdsl.runtime.random import stream_key, uniforms
 from pgmdsl.runtime.steps import Steps
+from pgmdsl.runtime.tracking import likelihoods
 
 Array = NDArray[Any]
 
@@ -35,8 +37,12 @@ STOP_TEMPERATURES = 2000  # of annealing log Z at each epoch, where early stoppi
 
 def is_watched(job: Steps) -> bool:
     """Whether figures are taken after the epoch that has just ended."""
-    every = max(1, job.epochs // TIMES)
-    return job.step >= job.steps or job.epochs_begun % every == 0 or job.patience is not None
+    return job.step >= job.steps or job.epochs_begun % watched_every(job) == 0 or job.patience is not None
+
+
+def watched_every(job: Steps) -> int:
+    """How many epochs there are between figures, if every one need not be scored for stopping."""
+    return 1 if job.patience is not None else max(1, job.epochs // TIMES)
 
 
 def watch(job: Job) -> Metrics:
@@ -47,8 +53,9 @@ def watch(job: Job) -> Metrics:
     and of units with finitely many values the share that hardly vary over the cases. `singular`: by weight, its largest
     singular value, of the matrix of its first axis against the others. `size`: by weight, the root mean square of its
     entries. `own`: by parameter that units have of their own, its least, median and largest value. `exchange`: with
-    tempering, the share of exchanges made for each pair of temperatures. `free_energy_gap`: mean over validation less
-    over training, a sign of overfitting as it grows. `warnings`: signs of collapse, in words.
+    tempering, the share of exchanges made for each pair of temperatures. Likelihoods: see `tracking`.
+    `free_energy_gap`: mean over validation less over training, a sign of overfitting as it grows. `warnings`: signs of
+    collapse, in words.
     """
     machine = job.averaged()
     taken = take_cases(job.feed, machine)
@@ -70,8 +77,9 @@ def watch(job: Job) -> Metrics:
         out["own"] = {p: [_round(float(f(machine.p[p]))) for f in (np.min, np.median, np.max)] for p in own}
     if job.learner.tempering is not None:
         out["exchange"] = [_round(rate) for rate in job.learner.tempering.take_rates()]
+    sets = {"": taken}
     if job.valid is not None:
-        valid = take_cases(job.valid, machine)
+        sets["valid_"] = valid = take_cases(job.valid, machine)
         out["valid_reconstruction"] = reconstruction_error(machine, valid, job.feed.layers)
         complete = not taken.held and not valid.held
         if complete and machine.artifact.closed and machine.layers == tuple(machine.artifact.layers):
@@ -80,6 +88,7 @@ def watch(job: Job) -> Metrics:
                 for x in (valid, taken)
             ]
             out["free_energy_gap"] = _round(float(means[0] - means[1]))
+    out |= likelihoods(job, machine, sets, watched_every(job))
     out["warnings"] = [sign.words for sign in signs_of_collapse(out)]
     return out
 
@@ -185,10 +194,7 @@ def stop_metric(job: Job) -> str:
             "stop = patience(...) watches validation data, and there is none; write valid = 0.1 in the data block"
         )
     machine = job.machine
-    modelled = [n for n in job.feed.layers if n not in machine.given]
-    few = all(machine.artifact.layers[n].support in ("finite", "one_hot") for n in modelled)
-    sums_out = bool(machine.artifact.closed) and few
-    possible = (sums_out or set(machine.layers) == set(job.feed.layers)) and not incomplete_layers(job.valid)
+    possible = allows_pseudolikelihood(machine, set(job.feed.layers)) and not incomplete_layers(job.valid)
     metric = job.recipe.stop.metric or ("pseudolikelihood" if possible else "reconstruction")
     if metric == "pseudolikelihood" and not possible:
         raise Error(
@@ -210,12 +216,12 @@ def stop_value(job: Job, metric: str) -> float:
         case "pseudolikelihood" if set(observed) == set(machine.layers):
             return float(np.average(log_pseudolikelihood(machine, observed), weights=weight))
         case "pseudolikelihood":
-            return float(np.average(pseudolikelihood(machine, observed), weights=weight))
+            return float(np.average(one_site(machine, observed), weights=weight))
         case "likelihood" | "bound":
             given, lengths = conditions_of(machine, observed)
-            log_z = log_partition_of_cases(
-                machine, "auto", job.feed.means(), given, lengths, temperatures=STOP_TEMPERATURES
-            )
+            how = Annealing(temperatures=STOP_TEMPERATURES)
+            sources = Sources(job.feed.means())
+            log_z = log_partition_of_cases(machine, "auto", sources, given, lengths, how=how, check=False)
             if metric == "bound" and not isinstance(machine, BeliefNet):
                 bound = mean_field_bound(machine, observed, held=taken.held).log_weight
                 values = bound - log_z.of_cases(len(bound))
@@ -229,31 +235,3 @@ def stop_value(job: Job, metric: str) -> float:
 def needs_annealing(job: Job, metric: str) -> bool:
     """Whether each value of the metric costs an estimate of log Z by annealing."""
     return metric in ("likelihood", "bound") and not is_enumerable(job.machine)
-
-
-def pseudolikelihood(machine: Machine, s: State) -> NDArray[np.float64]:
-    """An unbiased estimate of each case's log pseudo-likelihood, (cases,): one site of each, times the number of sites.
-
-    log p(x_i | all other observed units) follows from the free energies of the states of site i (Besag 1975).
-    """
-    layers = [machine.artifact.layers[n] for n in s if n not in machine.given]
-    sites = np.array([layer.size // layer.states for layer in layers])
-    cases = len(next(iter(s.values())))
-    chosen = (uniforms(stream_key(0, "pseudolikelihood"), cases) * sites.sum()).astype(np.int64)
-    base = machine.free_energy(s)
-    out: NDArray[np.float64] = np.empty(cases)
-    for layer, first, count in zip(layers, np.cumsum(sites) - sites, sites, strict=True):
-        rows = np.flatnonzero((chosen >= first) & (chosen < first + count))
-        site = chosen[rows] - first
-        states = layer.states if layer.support == "one_hot" else len(layer.values)
-        total = np.full(len(rows), -np.inf)
-        for state in range(states):
-            other = {n: x[rows] for n, x in s.items()}
-            if layer.support == "one_hot":
-                blocks = other[layer.name].reshape(len(rows), count, states)
-                blocks[np.arange(len(rows)), site] = np.eye(states)[state]
-            else:
-                other[layer.name][np.arange(len(rows)), site] = layer.levels[state]
-            total = np.logaddexp(total, -machine.free_energy(other))
-        out[rows] = -base[rows] - total
-    return out * float(sites.sum())

@@ -29,6 +29,7 @@ _TITLES = {
     "likelihood": "log-likelihood of a case, in nats",
     "bound": "bound on the log-likelihood of a case, in nats",
     "pseudolikelihood": "log-pseudolikelihood of a case, in nats",
+    "annealed": "effective share of annealed chains",
     "reconstruction": "reconstruction error (mean square)",
     "active": "mean activity",
     "saturated": "share of saturated units",

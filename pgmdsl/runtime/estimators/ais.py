@@ -1,256 +1,223 @@
-"""Annealed importance sampling of log Z, for any undirected model, and for each case where log Z is per case.
+"""Annealed importance sampling of log Z, forwards, backwards and both, for any undirected model, once for each case.
 
 The average weight of the chains estimates Z / Z_base without bias, whatever the chains' mixing; but where a mode holds
 much of Z and hardly any chain reaches it, nearly every run lies too low, with weights as even, and error bars as small,
-as if it were not there.
+as if it were not there. Chains that go back from states of the model show it, if one of these is in that mode.
 
-Source: Neal (2001); Salakhutdinov and Murray (2008), "On the quantitative analysis of deep belief networks".
+Source: Neal (2001); Salakhutdinov and Murray (2008), "On the quantitative analysis of deep belief networks"; Burda,
+Grosse and Salakhutdinov (2015), "Accurate and conservative estimates of MRF log-likelihood using reverse annealing".
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgmdsl.grammar.diagnostics import Error
-from pgmdsl.runtime.estimators.annealing import Path, Words, base_fields, log_partition_of_base, schedule
+from pgmdsl.runtime.estimators.annealing import Words, base_fields, log_partition_of_base
+from pgmdsl.runtime.estimators.chains import Annealed, Chains, Progress, anneal
 from pgmdsl.runtime.estimators.evidence import Evidence, distinct, gather
+from pgmdsl.runtime.estimators.limits import Estimate, bridge, log_inverse_mean, log_mean
 from pgmdsl.runtime.estimators.normalise import require_normalised
-from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions
-from pgmdsl.runtime.machine import Machine
+from pgmdsl.runtime.estimators.result import LogPartition, LogPartitions, doubt_annealing
+from pgmdsl.runtime.estimators.schedules import respaced, schedule, steps_needed
+from pgmdsl.runtime.estimators.starts import Start, default_start, model_states
+from pgmdsl.runtime.machine import Machine, State
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Lengths = Mapping[str, float | Array]
-Progress = Callable[[int, int], None]
+Direction = Literal["ais", "reverse_ais", "bridge", "both"]
 
-BATCH_BYTES = 2**25  # of the rows that are annealed together
-# Effective sample sizes below which a result carries a warning: a share of the chains, and a number. Measured by how
-# often the 95% limits held the exact log Z, in two models of 30 and 38 units, with weights of sd 0.5 to 2, over 10 to
-# 1000 temperatures, 50 seeds each. Of 2000 runs of 100 chains: 0.63 below a share of 0.2, 0.88 from there to 0.5, 0.93
-# above. With 25 chains 0.88 from 15 on and about 0.7 below; with 10 chains about 0.84. Nearly all limits that fail are
-# too low.
-LEAST_SHARE, LEAST_SIZE = 0.2, 15
+CHAINS = 100  # where nothing is stated
+PILOT = 500  # temperatures of the run in which the schedule is fitted
+LEAST, MOST = 1000, 200_000  # temperatures of a fitted schedule
+ROUNDS = 4  # of fitting, the first of which is the pilot
+AMPLE = 1.2  # steps taken for each one that seems to be needed
 
 
-def ais(
-    machine: Machine,
-    *,
-    temperatures: int = 14500,
-    chains: int = 100,
-    seed: int = 0,
-    data_means: Mapping[str, Array] | None = None,
-    clamped: Mapping[str, Array] | None = None,
-    lengths: Lengths | None = None,
-    progress: Progress | None = None,
-) -> LogPartition:
-    """Log Z by annealed importance sampling from the base to the model.
+@dataclass(frozen=True, slots=True)
+class Annealing:
+    """How log Z is annealed.
 
-    The limits are of the sampling error only, and assume that the chains reach every mode that holds much of Z. The
-    effective sample size and the warning come from the same chains, and cannot tell of a mode that all of them missed.
-
-    Args:
-        machine: The model with its parameters.
-        temperatures: Steps of the path; 10,000 or more for models of some hundred units.
-        chains: Independent chains, run as a batch.
-        seed: Of all draws.
-        data_means: Mean statistics (size,) of layers, usually the visible ones, that set the base.
-        clamped: Statistics (1, size) of the given layers, and of others that are not to be summed over.
-        lengths: Of the documents of count layers, where the machine has none.
-        progress: Called with (steps done, steps) about a hundred times.
-
-    Raises:
-        Error: the model is not shown to normalise, or the numbers are too small.
+    `temperatures`: steps of the path; None fits their number and spacing to the model, so that the standard error of
+    log Z is about `error`. `chains`: None for 100, or for 10 of each case. `batch`, `threads`, `seed`: see `Chains`.
+    `starts`: where backward chains start from, "exact", "data" or "tempering"; None takes the first of these that can
+    be had.
     """
-    _verify_one(distinct(_evidence(machine, clamped, lengths))[0].cases)
-    runs = log_partitions(
-        machine,
-        clamped,
-        lengths,
-        temperatures=temperatures,
-        chains=chains,
-        seed=seed,
-        data_means=data_means,
-        progress=progress,
-    )
-    return runs.runs[0]
+
+    chains: int | None = None
+    temperatures: int | None = None
+    error: float = 0.1
+    seed: int = 0
+    starts: Start | None = None
+    batch: int | None = None
+    threads: int | None = None
+
+    @property
+    def rows(self) -> Chains:
+        """The chains and how they are run."""
+        return self.rows_of(CHAINS)
+
+    def rows_of(self, count: int) -> Chains:
+        """The chains, so many where nothing is stated, and how they are run."""
+        return Chains(count if self.chains is None else self.chains, self.batch, self.threads, self.seed)
 
 
-def log_partitions(
+class AnnealingOptions(TypedDict, total=False):
+    """The fields of `Annealing`, as keywords."""
+
+    chains: int | None
+    temperatures: int | None
+    error: float
+    seed: int
+    starts: Start | None
+    batch: int | None
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is known of the data: mean statistics (size,) of layers, which set the base, and some cases to start from.
+
+    `states`: statistics (cases, size) of every visible layer, without missing values.
+    """
+
+    means: Mapping[str, Array] | None = None
+    states: Mapping[str, Array] | None = None
+
+
+def annealed_log_partitions(
     machine: Machine,
+    direction: Direction,
+    how: Annealing = Annealing(),
+    *,
+    sources: Sources = Sources(),
     clamped: Mapping[str, Array] | None = None,
     lengths: Lengths | None = None,
-    *,
-    temperatures: int = 14500,
-    chains: int = 100,
-    seed: int = 0,
-    data_means: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
 ) -> LogPartitions:
-    """Log Z of each case, by annealing once for each different one; arguments as for `ais`, with a row a case."""
-    evidence = _evidence(machine, clamped, lengths)
-    different, which = distinct(evidence)
-    runs: list[LogPartition] = []
-    steps = _Steps(different, chains, temperatures, progress)
-    for number, part in enumerate(_batches(different, chains)):
-        start = time.perf_counter()
-        words: Words = ("ais", number) if number else ("ais",)
-        base = base_fields(machine, data_means, part)
-        path = _forward(part, base, schedule(temperatures), chains, seed, words, steps)
-        log_z = path.log_weight.reshape(-1, chains) + log_partition_of_base(part, base)[:, None]
-        seconds = (time.perf_counter() - start) / part.cases
-        runs += [_result(row, 1, "ais", seconds, temperatures) for row in log_z]
-    return LogPartitions(tuple(runs), which)
-
-
-def reverse_ais(
-    machine: Machine,
-    starts: Mapping[str, Array] | None = None,
-    *,
-    temperatures: int = 14500,
-    chains: int = 100,
-    seed: int = 0,
-    data_means: Mapping[str, Array] | None = None,
-    clamped: Mapping[str, Array] | None = None,
-    lengths: Lengths | None = None,
-    progress: Progress | None = None,
-) -> LogPartition:
-    """Log Z by annealing from the model to the base: from exact draws of the model, an overestimate on average.
-
-    Only from such draws does it bound what `ais` may have missed. From starts of its own (`starts` None) it is no
-    independent check: they are the ends of a forward run, and a mode that run missed is missing here too, so that both
-    agree on a value that is too low.
+    """Log Z of each case by annealing, once for each different one.
 
     Args:
         machine: The model with its parameters.
-        starts: Statistics (chains, size) of every layer, drawn from the model as well as may be; None takes the last
-            states of a forward run of `chains` chains, which are near such draws when its effective sample size is.
-        temperatures: Steps of the path.
-        chains: How many, when `starts` is None.
-        seed: Of all draws.
-        data_means: As for `ais`.
-        clamped: As for `ais`, one case.
-        lengths: As for `ais`.
-        progress: Called with (steps done, steps) about a hundred times.
+        direction: "ais" from the base to the model; "reverse_ais" from the model to the base; "bridge" Bennett's
+            estimate from both; "both" the forward one, with the backward one beside it (`LogPartition.reverse`).
+        how: Chains, temperatures, seed.
+        sources: What is known of the data.
+        clamped: Statistics (cases, size) of the given layers, and of others that are not to be summed over.
+        lengths: Of the documents of count layers, where the machine has none.
+        progress: Called with (steps done, steps) about a hundred times in each run.
 
-    Source: Burda, Grosse and Salakhutdinov (2015), "Accurate and conservative estimates of MRF log-likelihood using
-    reverse annealing".
+    Raises:
+        Error: the model is not shown to normalise, the numbers are too small, or backward chains are asked for where
+            cases have different values of log Z.
     """
-    start = time.perf_counter()
-    evidence, _ = distinct(_evidence(machine, clamped, lengths))
-    _verify_one(evidence.cases)
-    base = base_fields(machine, data_means, evidence)
-    steps = _Steps(evidence, chains, temperatures * (2 if starts is None else 1), progress)
-    if starts is None:
-        starts = _forward(evidence, base, schedule(temperatures), chains, seed, ("reverse start",), steps).s
-    chains = len(next(iter(starts.values())))
-    path = Path(evidence, base, schedule(temperatures)[::-1].copy(), chains, seed, ("reverse",))
-    for name in path.held:
-        path.s[name][:] = starts[name]
-    _run(path, steps)
-    log_z = log_partition_of_base(evidence, base) - path.log_weight
-    return _result(log_z, -1, "reverse_ais", time.perf_counter() - start, temperatures)
-
-
-def _evidence(machine: Machine, clamped: Mapping[str, Array] | None, lengths: Lengths | None) -> Evidence:
-    """What is known of the cases whose log Z is asked. Raises `Error` where the model is not shown to normalise."""
     if any(scale != 1 for scale in machine.scale.values()):
         raise Error(
             f"{machine.artifact.name}: a machine with doubled inputs has no joint distribution, and no log Z; train it "
             "with negative = cd(1) or pcd(1)"
         )
+    how.rows.verify()
     evidence = gather(machine, clamped, lengths=lengths)
     require_normalised(machine, frozenset(evidence.known))
-    return evidence
+    different, which = distinct(evidence)
+    if direction == "both" and different.cases > 1:
+        direction = "ais"
+    if direction != "ais" and different.cases > 1:
+        raise Error(
+            f"{different.cases} cases have different values of log Z, and chains go back for one only: give one case, "
+            "or one length, or use method = ais"
+        )
+    begun = time.perf_counter()
+    base = base_fields(machine, sources.means, different)
+    log_base = log_partition_of_base(different, base)[:, None]
+    betas, forward = _forward(different, base, how, progress)
+    ahead = forward.log_weight + log_base
+    steps = len(betas) - 1
 
+    def result(found: Estimate, method: Literal["ais", "reverse_ais", "bridge"], chains: int) -> LogPartition:
+        return _result(found, method, (time.perf_counter() - begun) / different.cases, chains, steps)
 
-def _verify_one(cases: int) -> None:
-    if cases > 1:
-        raise Error(f"{cases} cases have different values of log Z, and one is asked for: give one case, or one length")
-
-
-class _Steps:
-    """Counts the steps of all batches for a progress report."""
-
-    def __init__(self, evidence: Evidence, chains: int, temperatures: int, progress: Progress | None) -> None:
-        self.total = temperatures * sum(1 for _ in _batches(evidence, chains))
-        self.done, self.progress, self.every = 0, progress, max(1, self.total // 100)
-
-    def one(self) -> None:
-        self.done += 1
-        if self.progress and (self.done % self.every == 0 or self.done == self.total):
-            self.progress(self.done, self.total)
-
-
-def _batches(evidence: Evidence, chains: int) -> Iterator[Evidence]:
-    """The cases in batches whose chains fit into the memory set aside."""
-    row = 16 * sum(evidence.machine.artifact.layers[n].size for n in evidence.machine.layers)
-    count = max(1, BATCH_BYTES // (row * max(chains, 1)))
-    for start in range(0, evidence.cases, count):
-        yield evidence.take(slice(start, start + count))
+    if direction == "ais":
+        return LogPartitions(tuple(result(log_mean(row), "ais", how.rows.count) for row in ahead), which)
+    start = how.starts or default_start(different, sources.states)
+    back = log_base[0] - _backward(different, base, betas, how, start, sources, progress)
+    reverse = replace(result(log_inverse_mean(-back), "reverse_ais", how.rows.count), start=start)
+    if direction == "reverse_ais":
+        return LogPartitions((reverse,), which)
+    if direction == "both":
+        found = result(log_mean(ahead[0]), "ais", how.rows.count)
+    else:
+        found = replace(result(bridge(ahead[0], back), "bridge", 2 * how.rows.count), start=start)
+        found = replace(found, forward=log_mean(ahead[0]).value)
+    found = replace(found, reverse=reverse)
+    return LogPartitions((replace(found, warning=doubt_annealing(found)),), which)
 
 
 def _forward(
+    evidence: Evidence, base: Mapping[str, Array], how: Annealing, progress: Progress | None
+) -> tuple[Doubles, Annealed]:
+    """The schedule, and chains run forwards along it; where it is fitted, those of the last of some runs."""
+    if how.temperatures is not None:
+        betas = schedule(how.temperatures)
+        return betas, anneal(evidence, base, betas, how.rows, ("ais",), progress=progress)
+    if not how.error > 0:
+        raise Error(f"the standard error that log Z is to have must be above 0, not {how.error:g}")
+    target = math.log1p(
+        how.rows.count * how.error**2
+    )  # of log weights: normal ones of variance t have (e^t - 1) / chains
+    betas = schedule(PILOT)
+    found = anneal(evidence, base, betas, how.rows, ("pilot",), progress=progress)
+    for number in range(1, ROUNDS):
+        needed = steps_needed(betas, found.variance, target)
+        if number > 1 and needed <= AMPLE * (len(betas) - 1):
+            break
+        if len(betas) - 1 >= MOST:
+            break
+        steps = int(min(max(AMPLE * needed, LEAST), MOST))
+        betas = respaced(betas, found.variance, steps)
+        words: Words = ("ais", number)
+        found = anneal(evidence, base, betas, how.rows, words, progress=progress)
+    return betas, found
+
+
+def _backward(
     evidence: Evidence,
     base: Mapping[str, Array],
     betas: Doubles,
-    chains: int,
-    seed: int,
-    words: Words,
-    steps: _Steps,
-) -> Path:
-    """A path run from draws of the base to the model."""
-    if chains < 2:
-        raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {chains}")
-    path = Path(evidence, base, betas, chains, seed, words)
-    for name in path.held:
-        path.draw(name, 0)
-    _run(path, steps)
-    return path
-
-
-def _run(path: Path, steps: _Steps) -> None:
-    for k in range(1, len(path.betas)):
-        path.advance(k)
-        steps.one()
+    how: Annealing,
+    start: Start,
+    sources: Sources,
+    progress: Progress | None,
+) -> Doubles:
+    """The log weights of chains run backwards, (chains,): minus those of the same paths run forwards."""
+    states: State = model_states(
+        evidence, how.rows.count, start, how.seed, ("reverse start",), sources.states, sources.means
+    )
+    free = {n: x for n, x in states.items() if n not in evidence.known}
+    found = anneal(evidence, base, betas, how.rows, ("reverse",), starts=free, progress=progress)
+    return np.asarray(found.log_weight[0])
 
 
 def _result(
-    log_z: Doubles, sign: Literal[1, -1], method: Literal["ais", "reverse_ais"], seconds: float, temperatures: int
+    found: Estimate, method: Literal["ais", "reverse_ais", "bridge"], seconds: float, chains: int, temperatures: int
 ) -> LogPartition:
-    """The estimate from each chain's: sign * log mean exp(sign * log_z), with its error by the delta method.
-
-    The limits are those of the mean weight +- 1.96 standard errors; where that interval holds 0, there is no limit on
-    that side. They are of the sampling error only, as `ais` says.
-    """
-    chains = len(log_z)
-    if not np.all(np.isfinite(log_z)):
-        raise Error("annealed importance sampling met a weight that is not finite: the parameters are too large")
-    signed = sign * log_z
-    top = float(signed.max())
-    weight = np.exp(signed - top)
-    mean = float(weight.mean())
-    value = top + math.log(mean)
-    relative = float(weight.std(ddof=1)) / mean / math.sqrt(chains)
-    low = value + math.log(1 - 1.96 * relative) if 1.96 * relative < 1 else -math.inf
-    high = value + math.log1p(1.96 * relative)
-    effective = float(weight.sum() ** 2 / (weight**2).sum())
-    lower, upper = (low, high) if sign == 1 else (-high, -low)
-    warning = _doubt(effective, chains, temperatures)
-    return LogPartition(sign * value, relative, lower, upper, method, seconds, effective, chains, temperatures, warning)
-
-
-def _doubt(effective: float, chains: int, temperatures: int) -> str | None:
-    """What is wrong with an estimate of this effective sample size, in words; None where nothing shows."""
-    if effective >= max(LEAST_SHARE * chains, LEAST_SIZE):
-        return None
-    more = f"{temperatures} temperatures" if effective < LEAST_SHARE * chains else f"{chains} chains"
-    return (
-        f"the effective sample size is {effective:.1f} of {chains} chains, so that log Z and its limits are not to be "
-        f"trusted: use more than {more}"
+    out = LogPartition(
+        found.value,
+        found.standard_error,
+        found.lower,
+        found.upper,
+        method,
+        seconds,
+        found.effective,
+        chains,
+        temperatures,
     )
+    return replace(out, warning=doubt_annealing(out))

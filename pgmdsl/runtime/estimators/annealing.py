@@ -6,9 +6,11 @@ summed out analytically, so that a chain holds the others, x, with the unnormali
     log f_t(x) = sum over its layers (t own + (1 - t) base) s - base_energy + t (edges among them)
                  + sum over summed layers A(t own + (1 - t) base + t coupling(x)).
 
-What is known (given layers, clamped ones) sends t times its fields. A chain's log weight is the sum over steps of
-log f_t(k) - log f_t(k-1), at its state before the step; each step then draws the summed layers given x, and x given
-those, block by block, which leaves f_t(k) unchanged.
+What is known (given layers, clamped ones) sends t times its fields. A chain's log weight is the sum over steps of log
+f_t(k) - log f_t(k-1), at its state before the step; each step then draws the summed layers given x, and x given those,
+block by block, which leaves f_t(k) unchanged. A path that is run backwards takes blocks, and units drawn in turn, in
+the opposite order: its steps are then the time reversals of the forward ones, as bridge sampling between the two needs
+(Crooks 1999), and what `advance` adds to the log weight is minus what the forward path adds over the same states.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.evidence import Evidence
 from pgmdsl.runtime.machine import Machine, any_state
 from pgmdsl.runtime.parameters import inside
@@ -29,22 +30,7 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Words = tuple[int | str, ...]  # names for a stream of draws
 
-SEGMENTS = ((0.5, 500), (0.9, 3500), (1.0, 10500))  # shares of the temperatures up to each inverse temperature
 BASE_MARGIN = 0.02  # share of the support's range that the base's means are kept from its ends
-
-
-def schedule(temperatures: int) -> Doubles:
-    """Inverse temperatures from 0 to 1, (temperatures + 1,): dense near 1, where weights vary most."""
-    if temperatures < len(SEGMENTS):
-        raise Error(f"annealed importance sampling needs {len(SEGMENTS)} temperatures or more, not {temperatures}")
-    whole = sum(share for _, share in SEGMENTS)
-    parts, start, left = [np.zeros(1)], 0.0, temperatures
-    for i, (end, share) in enumerate(SEGMENTS):
-        last = i == len(SEGMENTS) - 1
-        count = left if last else max(1, round(temperatures * share / whole))
-        parts.append(np.linspace(start, end, count + 1)[1:])
-        start, left = end, left - count
-    return np.concatenate(parts)
 
 
 def base_fields(
@@ -102,7 +88,15 @@ class Path:
     """
 
     def __init__(
-        self, evidence: Evidence, base: Mapping[str, Array], betas: Doubles, chains: int, seed: int, words: Words
+        self,
+        evidence: Evidence,
+        base: Mapping[str, Array],
+        betas: Doubles,
+        chains: int,
+        seed: int,
+        words: Words,
+        *,
+        backwards: bool = False,
     ) -> None:
         """Chains at the first of the inverse temperatures `betas`, not yet drawn."""
         rows = np.repeat(np.arange(evidence.cases), chains)
@@ -112,6 +106,10 @@ class Path:
         self.betas = betas.astype(machine.dtype).astype(np.float64)
         self.summed = summed_layers(machine, self.known)
         self.held = [n for b in machine.blocks for n in b if n not in self.summed and n not in self.known]
+        self.p: Mapping[str, Array] = machine.p
+        if backwards:
+            self.held.reverse()
+            self.p = {**machine.p, **{f"colours {n}": _reversed_colours(machine, n) for n in machine.lateral}}
         free = [*self.summed, *self.held]
         self.base = {n: base[n] if base[n].ndim == 1 else base[n][rows] for n in free}
         self.model = {n: self.evidence.own(n).astype(np.float64) for n in free}
@@ -136,7 +134,7 @@ class Path:
         key = stream_key(self.seed, *self.words, k, name)
         sample = self.machine.kernels.sample[name]
         own, trials = self.own[name], self.trials.get(name, ())
-        sample(self.machine.p, self.fields[name], own, self.betas[k], key, self.s[name], *trials)
+        sample(self.p, self.fields[name], own, self.betas[k], key, self.s[name], *trials)
 
     def send(self, name: str, senders: Mapping[str, Array]) -> None:
         """Set a layer's coupling field to what these layers send it, with all that is known."""
@@ -174,9 +172,20 @@ class Path:
         """One Gibbs sweep at the k-th temperature; the fields of summed layers are those of the present state."""
         for name in self.summed:
             self.draw(name, k)
+        self.sweep_held(k)
+
+    def sweep_held(self, k: int) -> None:
+        """Draw the layers that are held, each given all others as they are."""
         for name in self.held:
             self.send(name, self.s)
             self.draw(name, k)
+
+
+def _reversed_colours(machine: Machine, layer: str) -> Array:
+    """The order in which a layer's sites are drawn, turned round."""
+    sites = machine.artifact.layers[layer].size // machine.artifact.layers[layer].states
+    colours = machine.colours.get(layer, np.arange(sites, dtype=np.int32))
+    return np.ascontiguousarray(colours.max(initial=0) - colours, np.int32)
 
 
 def _dot(s: Array, field: Array) -> Doubles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.estimators.evidence import Evidence, gather, groups
 from pgmdsl.runtime.estimators.plan import plan_enumeration
-from pgmdsl.runtime.estimators.sums import Block, GroupSum, combined
+from pgmdsl.runtime.estimators.sums import Block, GroupSum, combined, in_seconds
 from pgmdsl.runtime.machine import NOTHING, Held, Machine
 
 Array = NDArray[Any]
@@ -24,23 +25,38 @@ LIMIT = 2**35  # unit evaluations: cases * states * units; about a minute
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Unit evaluations that some exact sums take, and whether any of them enumerates states."""
+    """Unit evaluations that some exact sums take; the layers whose states are enumerated, and how many, at most."""
 
     evaluations: int
-    enumerates: bool
+    enumerated: tuple[str, ...]
+    states: int
+
+    @property
+    def enumerates(self) -> bool:
+        """Whether any states are enumerated."""
+        return bool(self.enumerated)
+
+    def __str__(self) -> str:
+        """In words: what is summed over, and how long it takes."""
+        if not self.enumerated:
+            return f"sums that close, about {in_seconds(self.evaluations)}"
+        power = math.log2(self.states)
+        count = str(self.states) if power < 10 else f"2^{power:.0f}"
+        return f"all {count} states of {', '.join(self.enumerated)}, about {in_seconds(self.evaluations)}"
 
 
 def cost_of_sums(evidence: Evidence) -> Cost | None:
     """What the exact sums over all that is latent take; None where they do not close."""
-    machine, total, enumerates = evidence.machine, 0, False
+    machine, total, most = evidence.machine, 0, Cost(0, (), 1)
     try:
         for group in groups(evidence):
             plan = plan_enumeration(machine.artifact, group.clamped, group.free, machine.layers)
             total += plan.cost(group.evidence.cases)
-            enumerates = enumerates or bool(plan.enumerated)
+            if plan.enumerated and plan.states > most.states:
+                most = Cost(0, plan.enumerated, plan.states)
     except Error:
         return None
-    return Cost(total, enumerates)
+    return Cost(total, most.enumerated, most.states)
 
 
 def sums_of(evidence: Evidence, limit: int = LIMIT) -> Doubles:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +12,73 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 
 ABSURD = 100.0  # nats a unit: a Gaussian unit 14 standard deviations off
+MOST_GAP = 1.0  # nats between forward and backward chains without a warning
+LEAST_SHARE, LEAST_SIZE = 0.1, 10  # effective sample sizes below which there is one: of the chains, and a number
 Side = Literal["exact", "estimate", "lower bound", "upper bound"]
+LogMethod = Literal["exact", "ais", "reverse_ais", "bridge"]
 
 
 @dataclass(frozen=True, slots=True)
 class LogPartition:
     """log Z: `lower` and `upper` are 95% limits, equal to `value` when exact.
 
-    Limits of annealed importance sampling are of its sampling error only. They assume that the chains reach every mode
-    that holds much of Z: where all of them miss one, log Z lies above `upper`, and neither `standard_error` nor
-    `effective_sample_size` nor `warning` shows it.
+    Limits come from the standard error where that can be trusted, else from Markov's inequality, which leaves one side
+    open. They are of the sampling error only: those of `ais` assume that the chains reach every mode that holds much
+    of Z; where all of them miss one, log Z lies above `upper`, and nothing in the same chains shows it. `reverse` has
+    the figure from chains that went the other way, which may.
 
-    `effective_sample_size` of `chains`, over `temperatures`, for annealed importance sampling, else None; `warning`
-    says what makes the value doubtful, in words, or is None.
+    Attributes:
+        value: Of log Z, in nats.
+        standard_error: Of it.
+        lower: 95% limit.
+        upper: 95% limit.
+        method: How it came about.
+        seconds: Wall time.
+        effective_sample_size: Of `chains`, over `temperatures`; None where exact.
+        chains: Annealed.
+        temperatures: Steps of the path.
+        warning: What makes the value doubtful, in words, or None.
+        start: Where backward chains started from: "exact" draws of the model, "data" or "tempering".
+        reverse: The figure of backward chains, where both directions were run.
+        forward: The value of forward chains alone, of a bridge.
     """
 
     value: float
     standard_error: float
     lower: float
     upper: float
-    method: Literal["exact", "ais", "reverse_ais"]
+    method: LogMethod
     seconds: float
     effective_sample_size: float | None = None
     chains: int | None = None
     temperatures: int | None = None
     warning: str | None = None
+    start: Literal["exact", "data", "tempering"] | None = None
+    reverse: LogPartition | None = None
+    forward: float | None = None
 
     @property
     def side(self) -> Side:
         """Whether the value is exact or an estimate."""
         return "exact" if self.method == "exact" else "estimate"
+
+    @property
+    def bounds(self) -> str:
+        """Which side of log Z the value is on, on average, in words."""
+        if self.method == "exact":
+            return "exact"
+        if self.method == "ais":
+            return "below log Z on average"
+        if self.start == "exact":
+            return "above log Z on average" if self.method == "reverse_ais" else "consistent, its starts being exact"
+        return f"no bound, as its starts are not exact draws but from {self.start}"
+
+    @property
+    def gap(self) -> float | None:
+        """How much higher chains that went back put log Z than chains that went forward; None unless both ran."""
+        if self.reverse is None:
+            return None
+        return self.reverse.value - (self.value if self.forward is None else self.forward)
 
     def of_cases(self, cases: int) -> Doubles:
         """The value for each case, (cases,)."""
@@ -72,7 +109,7 @@ class LogPartitions:
         return "exact" if all(run.side == "exact" for run in self.runs) else "estimate"
 
     @property
-    def method(self) -> Literal["exact", "ais", "reverse_ais"]:
+    def method(self) -> LogMethod:
         """How they came about."""
         return self.runs[0].method
 
@@ -125,6 +162,8 @@ class Figure:
     `case_error`: of the mean, from the spread over cases. `log_partition_error`: of log Z, shared by all cases.
     `side`: whether it is exact, an estimate, or a bound (itself estimated where log Z is). `bits`: how the cases' bits
     were drawn, in words, or None. `warning`: what makes the value doubtful, in words, or None. `unit`: of the value.
+    `effective_sample_size`: of the draws that each case's value is a mean of, the median over cases, or None.
+    `seconds`: wall time, without that of log Z. `each`: the cases' own values, (cases,), of which it is the mean.
     """
 
     name: str
@@ -137,6 +176,15 @@ class Figure:
     bits: str | None = None
     warning: str | None = None
     unit: str = "nats"
+    effective_sample_size: float | None = None
+    seconds: float = 0.0
+    each: Doubles | None = field(default=None, repr=False, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, without the cases' own."""
+        values = asdict(replace(self, each=None))
+        del values["each"]
+        return values
 
     def __str__(self) -> str:
         """One line for a terminal."""
@@ -147,6 +195,23 @@ class Figure:
             f"{self.name}: {self.value:.3f} (+- {self.case_error:.2g} over {self.cases} cases{log_z}; "
             f"{self.side}, {self.method}{drawn}{doubt})"
         )
+
+
+def doubt_annealing(found: LogPartition) -> str | None:
+    """What is wrong with an annealed log Z, in words; None where nothing shows."""
+    if found.gap is not None and abs(found.gap) > MOST_GAP:
+        return (
+            f"chains that went back put log Z {abs(found.gap):.2g} nats {'above' if found.gap > 0 else 'below'} where "
+            f"those that went forward do: neither is to be trusted; use more than {found.temperatures} temperatures"
+        )
+    size, chains = found.effective_sample_size, found.chains
+    if size is None or chains is None or size >= max(LEAST_SHARE * chains, min(LEAST_SIZE, chains / 2)):
+        return None
+    more = f"{found.temperatures} temperatures" if size < LEAST_SHARE * chains else f"{chains} chains"
+    return (
+        f"the effective sample size is {size:.1f} of {chains} chains, so that log Z and its limits are not to be "
+        f"trusted: use more than {more}"
+    )
 
 
 def doubt_figure(name: str, value: float, units: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.runtime.belief import BeliefNet
 from pgmdsl.runtime.estimators.bound import bound_of
 from pgmdsl.runtime.estimators.evidence import Evidence, gather, unique_rows
 from pgmdsl.runtime.estimators.exact import LIMIT, cost_of_sums, sums_of
+from pgmdsl.runtime.estimators.importance import effective_sizes, importance_weights, log_mean_exp
 from pgmdsl.runtime.estimators.recognition import exact_sums, is_small, log_weights, parents_lacking
 from pgmdsl.runtime.estimators.result import Figure, LogPartition, LogPartitions, Side, doubt_figure
+from pgmdsl.runtime.estimators.summaries import Sample, perplexities, summarise
 from pgmdsl.runtime.machine import NOTHING, Held, Machine
 
 Array = NDArray[Any]
@@ -25,12 +29,16 @@ Doubles = NDArray[np.float64]
 class Scores:
     """log p of each case, (cases,), or a lower bound on it: `side` and `method` say which and how.
 
-    Of real units it is a density; of documents it is the probability of the words in their order.
+    Of real units it is a density; of documents it is the probability of the words in their order. Where each is the
+    mean of so many `draws`, the median over the cases of their `effective_sample_size`.
     """
 
     values: Doubles
     side: Side
     method: str
+    effective_sample_size: float | None = None
+    draws: int | None = None
+    seconds: float = 0.0
 
 
 def score_cases(
@@ -55,9 +63,13 @@ def score_cases(
     return _scores(gather(machine, clamped, held, lengths), log_partition, limit)
 
 
+def _by(log_partition: LogPartition | LogPartitions) -> str:
+    """How log Z came about, in words that follow others."""
+    return "" if log_partition.side == "exact" else f", log Z by {log_partition.method.replace('_', ' ').upper()}"
+
+
 def _scores(evidence: Evidence, log_partition: LogPartition | LogPartitions, limit: int) -> Scores:
-    log_z = "" if log_partition.side == "exact" else f", log Z by {log_partition.method.replace('_', ' ').upper()}"
-    less = log_partition.of_cases(evidence.cases)
+    log_z, less = _by(log_partition), log_partition.of_cases(evidence.cases)
     if isinstance(evidence.machine, BeliefNet):
         if is_small(evidence):
             return Scores(exact_sums(evidence) - less, log_partition.side, "enumeration" + log_z)
@@ -94,50 +106,73 @@ def evaluate(
     log_partition: LogPartition | LogPartitions,
     *,
     name: str = "test",
-    weights: Doubles | None = None,
-    bits: str | None = None,
+    sample: Sample = Sample(),
     limit: int = LIMIT,
     held: Held = NOTHING,
+    seed: int = 0,
 ) -> list[Figure]:
     """The mean log-probability of a set of cases, with both its error bars.
 
-    Where latent layers interact but the exact sum was affordable, the variational bound follows as a second figure.
-    With documents, the figure is of the words in their order; those of the vectors of counts, and the perplexity per
-    word where nothing but documents is observed, follow.
+    Where latent layers interact but the exact sum was affordable, the variational bound follows as a second figure;
+    where it was not, the bound is the first, and that by importance weighting the second. With documents, the figure is
+    of the words in their order; those of the vectors of counts, and the perplexity per word where nothing but documents
+    is observed, of all and by length, follow.
 
     Args:
         machine: The model with its parameters.
         clamped: Statistics (cases, size) of the observed layers, and of given ones.
         log_partition: log Z of the model, or of each case.
         name: What the cases are, for the figures' names.
-        weights: Case weights (cases,); equal when None.
-        bits: How the cases' bits were drawn, in words.
+        sample: What the cases are to the error bars.
         limit: The most unit evaluations to spend on an exact sum.
         held: By layer with missing entries, where its entries are observed, (cases, size).
+        seed: Of importance weighting.
     """
     evidence = gather(machine, clamped, held)
+    begun = time.perf_counter()
     scores = _scores(evidence, log_partition, limit)
     documents, orders = observed_documents(evidence), log_orders(evidence)
     of_words = " of ordered documents" if documents else ""
-    figures = [summarise(f"{name} {_kind(scores, of_words)}", scores, log_partition, weights, bits)]
+    every = [replace(scores, seconds=time.perf_counter() - begun)]
     net = isinstance(machine, BeliefNet)
     if scores.method.startswith("enumeration") and not (net and parents_lacking(evidence)):
-        by, values = _bound(evidence)
-        bound = values - log_partition.of_cases(evidence.cases)
-        lower = Scores(bound, "lower bound", scores.method.replace("enumeration", by))
-        figures.append(summarise(f"{name} {_kind(lower, of_words)}", lower, log_partition, weights, bits))
+        every.append(_bounded(evidence, log_partition))
+    elif scores.side == "lower bound":
+        every += _tightened(evidence, log_partition, seed)
+    figures = [summarise(f"{name} {_kind(each, of_words)}", each, log_partition, sample) for each in every]
     units = sum(s.shape[1] for n, s in clamped.items() if n not in machine.given)
     doubt = doubt_total(evidence, scores.values + orders, log_partition)
-    figures = [replace(f, warning=doubt_figure(f.name, f.value, units) or doubt) for f in figures]
+    figures = [replace(f, warning=doubt_figure(f.name, f.value, units) or doubt or f.warning) for f in figures]
     if documents:
-        counts = Scores(scores.values + orders, scores.side, scores.method)
-        more = [summarise(f"{name} {_kind(scores, ' of count vectors')}", counts, log_partition, weights, bits)]
+        counts = replace(every[0], values=scores.values + orders)
+        more = [summarise(f"{name} {_kind(scores, ' of count vectors')}", counts, log_partition, sample)]
         modelled = [n for n in evidence.known if n not in machine.given]
         if modelled == documents and not evidence.missing:
             words = np.asarray(sum(evidence.lengths[n] for n in documents), np.float64)
-            more.append(perplexity(f"{name} perplexity per word", scores, words, log_partition, weights))
+            more += perplexities(f"{name} perplexity per word", scores, words, log_partition, sample)
         figures += [replace(f, warning=figures[0].warning) for f in more]
     return figures
+
+
+def _bounded(evidence: Evidence, log_partition: LogPartition | LogPartitions) -> Scores:
+    """The variational bound, beside an exact score."""
+    begun, log_z = time.perf_counter(), _by(log_partition)
+    by, values = _bound(evidence)
+    less = log_partition.of_cases(evidence.cases)
+    return Scores(values - less, "lower bound", by + log_z, seconds=time.perf_counter() - begun)
+
+
+def _tightened(evidence: Evidence, log_partition: LogPartition | LogPartitions, seed: int) -> list[Scores]:
+    """The bound by importance weighting; none where a layer that lacks values would have to be drawn."""
+    begun = time.perf_counter()
+    try:
+        weights = importance_weights(evidence, seed=seed)
+    except Error:
+        return []
+    values = log_mean_exp(weights) - log_partition.of_cases(evidence.cases)
+    how = f"importance weighting, {len(weights)} draws{_by(log_partition)}"
+    sizes = effective_sizes(weights)
+    return [Scores(values, "lower bound", how, float(np.median(sizes)), len(weights), time.perf_counter() - begun)]
 
 
 def _bound(evidence: Evidence) -> tuple[str, Doubles]:
@@ -148,68 +183,9 @@ def _bound(evidence: Evidence) -> tuple[str, Doubles]:
 
 
 def _kind(scores: Scores, of: str) -> str:
-    return f"log-probability bound{of}" if scores.side == "lower bound" else f"log-probability{of}"
-
-
-def _shares(cases: int, weights: Doubles | None) -> Doubles:
-    share = np.ones(cases) if weights is None else np.asarray(weights, np.float64)
-    return np.asarray(share / share.sum())
-
-
-def _spread(share: Doubles, deviations: Doubles) -> float:
-    """The standard error of a weighted mean of independent cases, from their deviations from it."""
-    effective = 1 / float((share**2).sum())
-    spread = float(share**2 @ deviations**2) ** 0.5
-    return spread * (effective / (effective - 1)) ** 0.5 if effective > 1 else float("nan")
-
-
-def summarise(
-    name: str,
-    scores: Scores,
-    log_partition: LogPartition | LogPartitions,
-    weights: Doubles | None = None,
-    bits: str | None = None,
-) -> Figure:
-    """The weighted mean of scores as a figure; its error over cases takes the cases for independent draws."""
-    share = _shares(len(scores.values), weights)
-    mean = float(share @ scores.values)
-    return Figure(
-        name=name,
-        value=mean,
-        case_error=_spread(share, scores.values - mean),
-        log_partition_error=log_partition.error_of_mean(share),
-        method=scores.method,
-        side=scores.side,
-        cases=len(scores.values),
-        bits=bits,
-    )
-
-
-def perplexity(
-    name: str,
-    scores: Scores,
-    words: Doubles,
-    log_partition: LogPartition | LogPartitions,
-    weights: Doubles | None = None,
-) -> Figure:
-    """exp(-sum log p / sum M) over documents with M words each, p of the words in their order; errors to first order.
-
-    A lower bound on log p gives an upper bound.
-    """
-    share = _shares(len(words), weights)
-    length = float(share @ words)
-    each = -float(share @ scores.values) / length  # nats a word
-    value = float(np.exp(each))
-    return Figure(
-        name=name,
-        value=value,
-        case_error=value * _spread(share, -scores.values - each * words) / length,
-        log_partition_error=value * log_partition.error_of_mean(share) / length,
-        method=scores.method,
-        side="upper bound" if scores.side == "lower bound" else scores.side,
-        cases=len(words),
-        unit="words",
-    )
+    if scores.side != "lower bound":
+        return f"log-probability{of}"
+    return f"log-probability bound{of}{', importance-weighted' if scores.draws else ''}"
 
 
 def doubt_total(evidence: Evidence, values: Doubles, log_partition: LogPartition | LogPartitions) -> str | None:

@@ -207,12 +207,12 @@ def _verify_affordable(machine: Machine, plan: EnumerationPlan, cases: int, limi
         each = f" for each of {cases} cases" if cases > 1 else ""
         raise Error(
             f"{artifact.name}: an exact sum needs all {power} states of {', '.join(plan.enumerated)}{each}, about "
-            f"{_seconds(plan.cost(cases))}; the limit is about {_seconds(limit)}: use annealed importance sampling "
+            f"{in_seconds(plan.cost(cases))}; the limit is about {in_seconds(limit)}: use annealed importance sampling "
             f"(method = ais) or smaller layers"
         )
 
 
-def _seconds(cost: int) -> str:
+def in_seconds(cost: int) -> str:
     """A duration in words, at a nanosecond or two a unit evaluation."""
     log_seconds = math.log10(cost) - 8.7
     for name, log_length in (("year", 7.5), ("day", 4.94), ("hour", 3.56), ("minute", 1.78)):

@@ -60,7 +60,7 @@ def well_formed_mutants(name: str) -> Iterator[CheckDeclaration]:
 def judge(name: str, mutant: CheckDeclaration) -> str:
     """How the mutant ends, after comparing the verdict with what the plain evaluation says."""
     _, fields = fields_of(name)
-    verdict = verify_check(fields, mutant)
+    verdict = verify_check(fields, mutant, mending=False)
     shown = f"{name}: {format_expression(mutant.left)} == {format_expression(mutant.right)}: {verdict.detail}"
     different = any(differs(model_of(name, choice), mutant, seed=choice) for choice in (0, 1))
     by_shape = verdict.detail.startswith("by shape")
@@ -74,7 +74,7 @@ def judge(name: str, mutant: CheckDeclaration) -> str:
 def test_the_checks_are_proved_and_hold(name: str) -> None:
     model, fields = fields_of(name)
     for check in model.checks:
-        verdict = verify_check(fields, check)
+        verdict = verify_check(fields, check, mending=False)
         assert verdict.status == ("refuted" if check.refuted else "proved"), (check.title.value, verdict.detail)
         different = [differs(model_of(name, choice), check, seed=3) for choice in (0, 1)]
         assert any(different) == check.refuted, check.title.value
@@ -84,9 +84,9 @@ def test_the_checks_are_proved_and_hold(name: str) -> None:
 def test_no_mutant_that_differs_is_proved(name: str) -> None:
     mutants = list(well_formed_mutants(name))
     assert len(mutants) > 100
-    sample = random.Random(20).sample(mutants, 60)
+    sample = random.Random(20).sample(mutants, 30)
     statuses = Counter(judge(name, mutant) for mutant in sample)
-    assert statuses["refuted"] > 40
+    assert statuses["refuted"] > 20
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pgmdsl.compiler.claim import Claim, claim_of
@@ -64,19 +64,20 @@ class Verdict:
         return self.status == "proved" or (self.status == "agrees" and self.points > 0)
 
 
-def verify_checks(model: Model, derivation: Derivation) -> tuple[Verdict, ...]:
+def verify_checks(model: Model, derivation: Derivation, *, mending: bool = True) -> tuple[Verdict, ...]:
     """The verdict on every check of a model whose checks are without mistakes. The same file has the same verdicts."""
     fields = Fields(Symbols.of(model), derivation.contributions)
-    return tuple(verify_check(fields, check) for check in model.checks)
+    return tuple(verify_check(fields, check, mending=mending) for check in model.checks)
 
 
-def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
-    """The verdict on one check."""
+def verify_check(fields: Fields, check: CheckDeclaration, *, mending: bool = True) -> Verdict:
+    """The verdict on one check; with `mending`, the one change with which a refuted one holds is looked for."""
+    mend = mend_of if mending else _none
     model = fields.symbols.model
     examined = examine_check(model, check, Diagnostics(model.source))
     assert examined is not None, "the checks of a checked model have no mistakes"
     if examined.clash is not None:
-        return _verdict(check, "refuted", f"by shape: {examined.clash}", mend=mend_of(fields, check))
+        return _verdict(check, "refuted", f"by shape: {examined.clash}", mend=mend(fields, check))
     claim = claim_of(fields, examined)
     comparisons: list[Comparison] = []
     for sides in claim.sides:
@@ -84,7 +85,7 @@ def verify_check(fields: Fields, check: CheckDeclaration) -> Verdict:
             continue
         comparison = claim.compared(claim.numbers(sides.lefts[0]), claim.numbers(sides.right))
         if comparison.counterexample is not None:
-            return _refuted(fields, claim, check, sides, comparison)
+            return replace(_refuted(claim, check, sides, comparison), mend=mend(fields, check))
         comparisons.append(comparison)
     if not comparisons:
         return _verdict(check, "proved", "for all sizes")
@@ -101,7 +102,12 @@ def check_proofs(model: Model, derivation: Derivation, check: CheckDeclaration) 
     return proofs_of(claim_of(Fields(Symbols.of(model), derivation.contributions), examined))
 
 
-def _refuted(fields: Fields, claim: Claim, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:
+def _none(fields: Fields, check: CheckDeclaration) -> str:
+    """No mend."""
+    return ""
+
+
+def _refuted(claim: Claim, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:
     at = comparison.counterexample
     assert at is not None, "a refutation has a point"
     writer = claim.fields.symbols.lettered((claim.check.left, claim.check.right)).writer()
@@ -110,7 +116,7 @@ def _refuted(fields: Fields, claim: Claim, check: CheckDeclaration, sides: Sides
     place = f" at {', '.join(shown)}" if shown else ""
     detail = f"{sides.part}{comparison.told}{place}"
     told = tuple(sides.part + d for d in differences)
-    return _verdict(check, "refuted", detail, counterexample=at, differences=told, mend=mend_of(fields, check))
+    return _verdict(check, "refuted", detail, counterexample=at, differences=told)
 
 
 def _verdict(check: CheckDeclaration, status: Status, detail: str, **more: Any) -> Verdict:

@@ -73,8 +73,8 @@ def log_partition(
         lengths: Of documents, by count layer: a number, or one a case.
         **annealing: How it is done. `chains` (100). `temperatures`: None fits their number and spacing so that the
             standard error is about `error` (0.1). `starts` of chains that go back: "exact" (drawn by enumeration),
-            "data" or "tempering"; the first of these that can be had where None. `batch`: chains run together, which
-            bounds the memory. `threads`: one a core where None; results do not depend on it. `seed`.
+            "data" or "tempering"; the first of these that can be had where None. `batch` (100): chains run together,
+            which bounds the memory. `threads` (1): results do not depend on it. `seed`.
 
     Returns:
         value, standard_error, lower, upper (95% limits; equal numbers when exact), `bounds` in words. Where log Z

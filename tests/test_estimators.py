@@ -191,7 +191,7 @@ def test_annealing_agrees_with_enumeration(deep: Machine) -> None:
     agree(forward, exact.value, 0.05)
     agree(ais(deep, temperatures=2000, chains=200, seed=2, means=means), exact.value, 0.1)
     agree(reverse_ais(deep, temperatures=2000, chains=200, seed=3), exact.value, 0.1)
-    assert seen[-1] == (1000, 1000)
+    assert seen[-1] == (2000, 2000)  # two batches of 100 chains
     assert forward.chains == 200
     assert forward.temperatures == 1000
     assert forward.warning is None

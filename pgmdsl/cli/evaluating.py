@@ -31,8 +31,8 @@ METHODS = ["auto", "exact", "ais", "reverse_ais", "bridge", "raise", "csl", "pse
     "--error", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Standard error of log Z."
 )
 @click.option("--starts", type=click.Choice(["exact", "data", "tempering"]), help="Of chains that go back.")
-@click.option("--batch", type=click.IntRange(1), help="Chains run together, in memory.  [default: by the model's size]")
-@click.option("--threads", type=click.IntRange(1), help="Results do not depend on it.  [default: one a core]")
+@click.option("--batch", type=click.IntRange(1), default=100, show_default=True, help="Chains run together, in memory.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Results do not depend on it.")
 @click.option(
     "--block", type=click.IntRange(1), default=1, help="Neighbouring cases of a time series that go together."
 )

@@ -57,8 +57,8 @@ class Annealing:
     error: float = 0.1
     seed: int = 0
     starts: Start | None = None
-    batch: int | None = None
-    threads: int | None = None
+    batch: int = 100
+    threads: int = 1
 
     @property
     def rows(self) -> Chains:
@@ -78,8 +78,8 @@ class AnnealingOptions(TypedDict, total=False):
     error: float
     seed: int
     starts: Start | None
-    batch: int | None
-    threads: int | None
+    batch: int
+    threads: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ it, and when, does not matter.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,6 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-LEAST_BATCH, PRODUCTS = 20, 2**23  # chains run together at least, and multiplications of a step of theirs
 BATCH_BYTES = 2**25  # of the rows that are annealed together, where there are many cases
 
 
@@ -35,13 +33,14 @@ class Chains:
     """How many chains each case has, and how they are run.
 
     `batch` chains are run together, which bounds the memory: results depend on it, as every batch has its own draws.
-    None takes as many as make a step worth starting, a number that the model alone decides. Results do not depend on
-    `threads`, None for one a core.
+    Batches go over `threads`, on which no result depends. One is the default: the kernels' matrix products hold
+    Python's lock, so that more of them gain nothing but in models whose time goes elsewhere, into drawing units in
+    turn.
     """
 
     count: int = 100
-    batch: int | None = None
-    threads: int | None = None
+    batch: int = 100
+    threads: int = 1
     seed: int = 0
 
     def verify(self) -> None:
@@ -49,7 +48,7 @@ class Chains:
         if self.count < 2:
             raise Error(f"annealed importance sampling needs 2 chains or more for its error bars, not {self.count}")
         for name, number in (("batch", self.batch), ("threads", self.threads)):
-            if number is not None and number < 1:
+            if number < 1:
                 raise Error(f"annealed importance sampling needs a {name} of 1 or more, not {number}")
 
 
@@ -152,22 +151,16 @@ def anneal(
 def _batches(evidence: Evidence, chains: Chains) -> Iterator[tuple[slice, slice]]:
     """Parts of the cases and of the chains whose rows fit into the memory set aside."""
     row = 16 * sum(evidence.machine.artifact.layers[n].size for n in evidence.machine.layers)
-    count = min(chains.batch or _worthwhile(evidence), chains.count)
+    count = min(chains.batch, chains.count)
     cases = max(1, BATCH_BYTES // (row * count))
     for first in range(0, evidence.cases, cases):
         for start in range(0, chains.count, count):
             yield slice(first, min(first + cases, evidence.cases)), slice(start, min(start + count, chains.count))
 
 
-def _worthwhile(evidence: Evidence) -> int:
-    """How many chains make a step long, compared with what it takes to start one."""
-    weights = sum(evidence.machine.p[name].size for name in evidence.machine.weights)
-    return max(LEAST_BATCH, PRODUCTS // max(weights, 1))
-
-
-def _over_threads(run: Callable[[int], Any], count: int, threads: int | None, stop: threading.Event) -> list[Any]:
+def _over_threads(run: Callable[[int], Any], count: int, threads: int, stop: threading.Event) -> list[Any]:
     """The results of `run` for each number, in order. What stops one, or Ctrl-C, stops all."""
-    workers = min(count, threads or os.cpu_count() or 1)
+    workers = min(count, threads)
     if workers <= 1:
         return [run(number) for number in range(count)]
     with ThreadPoolExecutor(workers) as pool:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from plain import differs
 from prover_models import COUNTS, GATED, GRID, HALF_LINE, LABELS, MODELS, OWN, REAL, SITES, SPIN, SQUARE, TIED
@@ -112,10 +113,12 @@ def test_known_models(name: str, golden: Callable[[str, str], None]) -> None:
         assert verdict.status == "proved", (verdict.title, verdict.detail)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(random_models(limit=64), st.integers(0, 99))
 def test_random_models(random: RandomModel, seed: int) -> None:
     """Every derived equation, pasted into a check, is proved, and holds by enumeration."""
+    real = [np.prod(layer.dims) for layer in random.oracle.layers.values() if layer.unit == "gaussian"]
+    assume(sum(real) <= 4)  # averages take five nodes of a quadrature for each real unit
     derivation = derive_model(model_of(random.text))
     model = model_of(with_checks(random.text, derivation))
     for check, verdict in zip(model.checks, verify_checks(model, derivation, mending=False), strict=True):
@@ -124,7 +127,7 @@ def test_random_models(random: RandomModel, seed: int) -> None:
 
 
 @settings(
-    max_examples=30, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(wide_models(limit=600), st.integers(0, 99))
 def test_wide_models(random: RandomModel, seed: int) -> None:

@@ -29,7 +29,7 @@ from pgmdsl.grammar.source import Source
 from pgmdsl.grammar.syntax import Name
 
 RANDOM = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

@@ -33,7 +33,9 @@ class Target:
     comparisons: tuple[Comparison, ...]
 
 
-def targets(model: Model, draws: int, seed: int = 0, *, frozen: bool = False) -> tuple[Model, list[Target]]:
+def targets(
+    model: Model, draws: int, seed: int = 0, *, frozen: bool = False, tables: bool = True
+) -> tuple[Model, list[Target]]:
     """The model at small sizes, and its generated files: one, or stack and upward of one with directed edges.
 
     Args:
@@ -41,9 +43,10 @@ def targets(model: Model, draws: int, seed: int = 0, *, frozen: bool = False) ->
         draws: from each sampler.
         seed: of parameters and states.
         frozen: whether writing to what the kernels are given is an error.
+        tables: whether the files have products by tables.
     """
     small = shrunk(model)
-    artifact = compile_model(small, "float64").artifact
+    artifact = compile_model(small, "float64", tables=tables).artifact
     sizes = artifact.sizes
     parameters = random_parameters(small, sizes, artifact.nonpositive, seed)
     if artifact.parts is None:

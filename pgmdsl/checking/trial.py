@@ -25,7 +25,6 @@ from pgmdsl.checking.comparison import Answer, Comparison
 from pgmdsl.checking.mutate import TICK, Change, changes
 from pgmdsl.checking.target import Target, targets
 from pgmdsl.compiler.model import Model
-from pgmdsl.runtime.costs import ALWAYS
 from pgmdsl.runtime.kernels import Kernels, kernels_of
 
 Fate = Literal["noticed", "same", "unreached", "missed"]
@@ -64,8 +63,6 @@ class _Bench:
         self.ticks, self.limit = 0, NO_LIMIT
         self.module.__dict__[TICK] = self._tick
         exec(compile(self.tree, self.file, "exec"), self.module.__dict__)
-        if hasattr(self.module, "COSTS"):
-            self.module.COSTS.update(ALWAYS)
 
     def _tick(self) -> None:
         self.ticks += 1
@@ -143,7 +140,7 @@ class Trials:
 
     def __init__(self, model: Model, number: int) -> None:
         """Make everything of the generated file with this number (see `targets`) ready."""
-        target, quick = (targets(model, draws, frozen=True)[1][number] for draws in (DRAWS, QUICK_DRAWS))
+        target, quick = (targets(model, draws, frozen=True, tables=False)[1][number] for draws in (DRAWS, QUICK_DRAWS))
         self._bench = _Bench(target)
         self._known = _known(self._bench, target, quick)
         groups = _names(self._bench.module)

@@ -141,7 +141,8 @@ def _broken_report(target: Target, mutants: Sequence[Mutant]) -> str:
 
     fates = Counter(m.fate for m in mutants)
     of = f" of {target.label}" if target.label else ""
-    lines = ["", f"kernels{of} broken one token at a time: {fates['noticed']} of {len(mutants)} changes noticed"]
+    heading = f"kernels{of}, products by BLAS alone, broken one token at a time"
+    lines = ["", f"{heading}: {fates['noticed']} of {len(mutants)} changes noticed"]
     for fate in _UNNOTICED:
         some = [m for m in mutants if m.fate == fate.key]
         if some:

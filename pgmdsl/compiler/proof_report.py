@@ -39,7 +39,7 @@ def proof_latex(proof: Proof) -> str:
     for heading, steps in (("Left side", proof.left), ("Right side", proof.right)):
         out.append(rf"\emph{{{heading}.}}" if steps else rf"\emph{{{heading}}}: in normal form as it stands.")
         for step in steps:
-            out += [f"{escaped(step.rule[0].upper() + step.rule[1:])}:", *_display(step)]
+            out += [f"By {escaped(step.rule)}:", *_display(step)]
     out.append(f"{(SAME if proof.meets else ZERO).capitalize()}{':' if proof.meets else '.'}")
     out += [r"\begin{align*}", rf"& {broken(proof.normal)}", r"\end{align*}"] if proof.meets else []
     out += [f"Used: {escaped(law)}." for law in proof.laws]

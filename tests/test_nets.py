@@ -122,7 +122,8 @@ def test_derived_formulas_are_proved(net: Net, seed: int) -> None:
     try:
         model, _ = checked_model(Source("net.ebm", pasted), {})
     except ModelError as refused:  # where q of the core does not factorise, no check speaks of q
-        assert "E071" in str(refused)
+        if "E071" not in str(refused):
+            raise
         reject()
     for check, verdict in zip(model.checks, verify_checks(model, derivation, mending=False), strict=True):
         assert verdict.status == "proved", (pasted, verdict.title, verdict.detail)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pgmdsl.grammar.diagnostics import Error
 from pgmdsl.grammar.read import read_source
 
 if TYPE_CHECKING:
+    from pgmdsl.compiler.derivation import Derivation
     from pgmdsl.compiler.model import Model
     from pgmdsl.compiler.prove import Verdict
     from pgmdsl.grammar.source import Source
@@ -30,6 +32,13 @@ class Verified:
     name: str
     model: Model
     verdicts: tuple[Verdict, ...]
+
+    @cached_property
+    def derivation(self) -> Derivation:
+        """What the proofs are made from."""
+        from pgmdsl.compiler.derive import derive_model
+
+        return derive_model(self.model)
 
     @property
     def passed(self) -> bool:
@@ -177,10 +186,9 @@ def _print(one: Verified, steps: bool) -> None:
 
 
 def _proofs(one: Verified, number: int) -> Any:
-    from pgmdsl.compiler.derive import derive_model
     from pgmdsl.compiler.prove import check_proofs
 
-    return check_proofs(one.model, derive_model(one.model), one.model.checks[number])
+    return check_proofs(one.model, one.derivation, one.model.checks[number])
 
 
 def _json(one: Verified, steps: bool) -> dict[str, Any]:

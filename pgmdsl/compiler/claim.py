@@ -28,7 +28,7 @@ from pgmdsl.compiler.normal_product import number, subtract
 from pgmdsl.compiler.normal_read import Reader
 from pgmdsl.compiler.normal_terms import NoProofError
 from pgmdsl.compiler.posterior import Posterior, scaled
-from pgmdsl.compiler.refute import POINTS, Comparison, Trial, compare, state_trials
+from pgmdsl.compiler.refute import Comparison, Trial, compare, state_trials
 from pgmdsl.compiler.rewrite import walk
 from pgmdsl.compiler.scope import Examined
 from pgmdsl.compiler.symbols import Symbols, diagonal, fixed_numbers
@@ -132,7 +132,7 @@ class Claim:
         found = compare(trials(), self.free, left, right, most_points=1, apart=self.apart)
         return found.counterexample is None and (found.points > 0 or found.hindrance in ("model", "formula", "states"))
 
-    def compared(self, left: Expression, right: Expression, most_points: int = POINTS) -> Comparison:
+    def compared(self, left: Expression, right: Expression) -> Comparison:
         """Both sides, as they are evaluated, at random points."""
         trials: Iterator[Trial]
         if isinstance(self.form, Gradient) and are_coupled(self.model):
@@ -142,7 +142,7 @@ class Claim:
             trials = average_trials(self.fields, (left, right), None if q is None else q.log)
         else:
             trials = state_trials(self.model, self.means, (left, right))
-        return compare(trials, self.free, left, right, most_points, apart=self.apart)
+        return compare(trials, self.free, left, right, apart=self.apart)
 
 
 def claim_of(fields: Fields, examined: Examined, like: Claim | None = None) -> Claim:

@@ -39,7 +39,7 @@ def mend_of(fields: Fields, check: CheckDeclaration) -> str:
         claim = claim_of(fields, mended, claim)
         algebra = algebra or claim.reader().algebra
         if all(claim.proof(sides, algebra) is not None for sides in claim.sides):
-            return f"it holds {slip.told.format(_named(fields, check, claim, slip))}"
+            return f"it holds {slip.told.replace('{}', _named(fields, check, claim, slip))}"
     return ""
 
 

@@ -72,12 +72,18 @@ def verify_checks(model: Model, derivation: Derivation, *, mending: bool = True)
 
 def verify_check(fields: Fields, check: CheckDeclaration, *, mending: bool = True) -> Verdict:
     """The verdict on one check; with `mending`, the one change with which a refuted one holds is looked for."""
-    mend = mend_of if mending else _none
+    verdict = _decided(fields, check)
+    if mending and verdict.status == "refuted":
+        return replace(verdict, mend=mend_of(fields, check))
+    return verdict
+
+
+def _decided(fields: Fields, check: CheckDeclaration) -> Verdict:
     model = fields.symbols.model
     examined = examine_check(model, check, Diagnostics(model.source))
     assert examined is not None, "the checks of a checked model have no mistakes"
     if examined.clash is not None:
-        return _verdict(check, "refuted", f"by shape: {examined.clash}", mend=mend(fields, check))
+        return _verdict(check, "refuted", f"by shape: {examined.clash}")
     claim = claim_of(fields, examined)
     comparisons: list[Comparison] = []
     for sides in claim.sides:
@@ -85,7 +91,7 @@ def verify_check(fields: Fields, check: CheckDeclaration, *, mending: bool = Tru
             continue
         comparison = claim.compared(claim.numbers(sides.lefts[0]), claim.numbers(sides.right))
         if comparison.counterexample is not None:
-            return replace(_refuted(claim, check, sides, comparison), mend=mend(fields, check))
+            return _refuted(claim, check, sides, comparison)
         comparisons.append(comparison)
     if not comparisons:
         return _verdict(check, "proved", "for all sizes")
@@ -100,11 +106,6 @@ def check_proofs(model: Model, derivation: Derivation, check: CheckDeclaration) 
     examined = examine_check(model, check, Diagnostics(model.source))
     assert examined is not None, "what is proved has no mistakes"
     return proofs_of(claim_of(Fields(Symbols.of(model), derivation.contributions), examined))
-
-
-def _none(fields: Fields, check: CheckDeclaration) -> str:
-    """No mend."""
-    return ""
 
 
 def _refuted(claim: Claim, check: CheckDeclaration, sides: Sides, comparison: Comparison) -> Verdict:

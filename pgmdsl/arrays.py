@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
 from pgmdsl.grammar.diagnostics import Error, suggest
+from pgmdsl.runtime.base_energy import any_state
 from pgmdsl.runtime.belief import BeliefNet, machine_of
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.known import Known, latent_lengths, require_given
-from pgmdsl.runtime.machine import Machine, any_state
+from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.masks import verify_entries
 from pgmdsl.runtime.missing import spread_words
 from pgmdsl.runtime.sampling import to_states

@@ -32,22 +32,9 @@ from pgmdsl.runtime.progress import progress_bar
 from pgmdsl.runtime.rundir import read_info
 from pgmdsl.runtime.sampling import Reconstruction, draw_samples, infer, reconstruct, to_states
 from pgmdsl.runtime.train import reopen_data
-from pgmdsl.samples import Samples
+from pgmdsl.samples import Gauged, Means, Samples
 
 Array = NDArray[Any]
-
-
-class Means(dict[str, Array]):
-    """Posterior means by layer; `exact` says whether they are, `how` in words: exact, mean field, pass up."""
-
-    exact: bool = False
-    how: str = "exact"
-
-
-class Gauged(dict[str, Array]):
-    """Parameters by name; `left` says, a sentence each, what could not be brought into the gauge."""
-
-    left: tuple[str, ...] = ()
 
 
 class Run(WithNetworks):
@@ -394,7 +381,6 @@ class Run(WithNetworks):
         return list(self.evaluation(data).figures)
 
     # --- pictures -----------------------------------------------------------------------------------------
-
     def draw_samples_sheet(self, samples: Mapping[str, Array], path: Path, *, means: bool = False) -> list[Path]:
         """A sheet of every visible layer that can be shown as images; returns the files.
 

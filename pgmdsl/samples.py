@@ -1,4 +1,4 @@
-"""Samples as they come from chains, for xarray, for ArviZ, and for a look at whether the chains have mixed."""
+"""What runs give by name: samples of chains, for xarray and ArviZ, with how they mixed; means; gauged parameters."""
 
 from __future__ import annotations
 
@@ -56,3 +56,16 @@ class Samples(dict[str, Array]):
 
         means = {n: x.reshape(*x.shape[:2], -1).mean(axis=2, dtype=np.float64) for n, x in self.items()}
         return {n: mixing(x) for n, x in means.items()}
+
+
+class Means(dict[str, Array]):
+    """Posterior means by layer; `exact` says whether they are, `how` in words: exact, mean field, pass up."""
+
+    exact: bool = False
+    how: str = "exact"
+
+
+class Gauged(dict[str, Array]):
+    """Parameters by name; `left` says, a sentence each, what could not be brought into the gauge."""
+
+    left: tuple[str, ...] = ()

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgmdsl.compiler.artifact import Artifact, ArtifactLayer
+from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.grammar.diagnostics import Error
+from pgmdsl.runtime.base_energy import add_base_energy
 from pgmdsl.runtime.kernels import Kernels
 from pgmdsl.runtime.random import stream_key
 
@@ -251,26 +252,6 @@ class Machine:
         self.kernels.base_energy[layer](self.p, zero, out)
         return float(out[0])
 
-    def _add_base_energy(self, layer: str, x: Array, missing: NDArray[np.bool_] | None, out: Array) -> None:
-        """Add the base energies and constants of a layer's units to `out` (cases,); of missing ones the constants.
-
-        What stands in a missing entry, 0, need not be the statistic of any state, and its energy need not be 0.
-        """
-        if missing is not None and self.artifact.layers[layer].sigma is None:
-            rest = any_state(self.artifact.layers[layer])
-            x = np.where(missing, rest, x).astype(self.dtype)
-            out -= missing @ self._resting_energies(layer, rest)
-        self.kernels.base_energy[layer](self.p, np.ascontiguousarray(x), out)
-
-    def _resting_energies(self, layer: str, rest: Array) -> NDArray[np.float64]:
-        """The base energy of each unit at its entry of `rest`, (size,), of a layer whose units have no constants."""
-        own = self.artifact.layers[layer].parameters.values()
-        each = np.zeros((len(rest), 1))
-        for unit in range(len(rest)):
-            p = {**self.p, **{n: self.p[n][unit : unit + 1] for n in own}}
-            self.kernels.base_energy[layer](p, rest[None, unit : unit + 1].astype(self.dtype), each[unit])
-        return each[:, 0]
-
     # --- all layers ---------------------------------------------------------------------------------------
 
     def gibbs(
@@ -394,7 +375,7 @@ class Machine:
                 own = self.own_in(name, s).astype(np.float64)
                 out += x @ own if own.ndim == 1 else np.einsum("ci,ci->c", x, np.broadcast_to(own, x.shape))
             base = np.zeros(len(x))
-            self._add_base_energy(name, x, missing.get(name), base)
+            add_base_energy(self, name, x, missing.get(name), base)
             out -= base
             if done:
                 out += np.einsum("ci,ci->c", x, self.coupling(name, done, len(x)), dtype=np.float64)
@@ -415,11 +396,3 @@ class Machine:
                 self.add_log_partition(name, self.coupling(name, s, cases), s, total)
                 total -= self.constant(name)
         return -total
-
-
-def any_state(layer: ArtifactLayer) -> Array:
-    """The statistics of some state of a layer's units, (size,), from which units that share an edge can be drawn."""
-    s = np.full(layer.size, layer.levels[0] if layer.support == "finite" else layer.lower or 0.0)
-    if layer.support == "one_hot":
-        s[:: layer.states] = 1
-    return s

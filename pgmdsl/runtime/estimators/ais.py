@@ -119,11 +119,7 @@ def annealed_log_partitions(
         Error: the model is not shown to normalise, the numbers are too small, or backward chains are asked for where
             cases have different values of log Z.
     """
-    if any(scale != 1 for scale in machine.scale.values()):
-        raise Error(
-            f"{machine.artifact.name}: a machine with doubled inputs has no joint distribution, and no log Z; train it "
-            "with negative = cd(1) or pcd(1)"
-        )
+    _require_joint(machine)
     how.rows.verify()
     evidence = gather(machine, clamped, lengths=lengths)
     require_normalised(machine, frozenset(evidence.known))
@@ -161,6 +157,15 @@ def annealed_log_partitions(
     return LogPartitions((replace(found, warning=doubt_annealing(found)),), which)
 
 
+def _require_joint(machine: Machine) -> None:
+    """Raise `Error` for a machine of greedy pretraining that has no joint distribution."""
+    if any(scale != 1 for scale in machine.scale.values()):
+        raise Error(
+            f"{machine.artifact.name}: a machine with doubled inputs has no joint distribution, and no log Z; train it "
+            "with negative = cd(1) or pcd(1)"
+        )
+
+
 def _forward(
     evidence: Evidence, base: Mapping[str, Array], how: Annealing, progress: Progress | None
 ) -> tuple[Doubles, Annealed]:
@@ -170,9 +175,7 @@ def _forward(
         return betas, anneal(evidence, base, betas, how.rows, ("ais",), progress=progress)
     if not how.error > 0:
         raise Error(f"the standard error that log Z is to have must be above 0, not {how.error:g}")
-    target = math.log1p(
-        how.rows.count * how.error**2
-    )  # of log weights: normal ones of variance t have (e^t - 1) / chains
+    target = math.log1p(how.rows.count * how.error**2)  # error^2 = (e^t - 1) / chains, log weights having variance t
     betas = schedule(PILOT)
     found = anneal(evidence, base, betas, how.rows, ("pilot",), progress=progress)
     for number in range(1, ROUNDS):

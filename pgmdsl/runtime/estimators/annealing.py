@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgmdsl.runtime.base_energy import any_state
 from pgmdsl.runtime.estimators.evidence import Evidence
-from pgmdsl.runtime.machine import Machine, any_state
+from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.parameters import inside
 from pgmdsl.runtime.random import stream_key
 

@@ -140,11 +140,15 @@ def anneal(
     reached = np.empty((len(ends), *log_weight.shape))
     for (rows, columns), (weight, at) in zip(batches, parts, strict=True):
         log_weight[rows, columns], reached[:, rows, columns] = weight, at
-    if starts is not None:
-        reached = reached[::-1]
+    return _annealed(log_weight, reached if starts is None else reached[::-1])
+
+
+def _annealed(log_weight: Doubles, reached: Doubles) -> Annealed:
+    """The log weights (cases, chains), and the variance that each stretch adds to them, from those `reached` there."""
     if not np.all(np.isfinite(log_weight)):
         raise Error("annealed importance sampling met a weight that is not finite: the parameters are too large")
-    spread = np.diff(reached, axis=0).var(axis=2, ddof=1) if chains.count > 1 else np.zeros((len(ends) - 1, 1))
+    stretched = np.diff(reached, axis=0)
+    spread = stretched.var(axis=2, ddof=1) if log_weight.shape[1] > 1 else np.zeros((len(stretched), 1))
     return Annealed(log_weight, spread.mean(axis=1))
 
 

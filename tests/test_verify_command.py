@@ -132,3 +132,16 @@ def test_the_table_of_the_textbook_tells_what_is_not_as_it_should_be() -> None:
         for v in verdicts
     ]
     assert textbook_text([(path, model.source, wrong)]).count("NOT AS IT SHOULD BE, agrees:") == 2
+
+
+def test_agreement_is_not_enough_for_the_textbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A true formula that has no proof passes in a file of one's own, and fails as a chapter."""
+    path = tmp_path / "chapter.ebm"
+    old = "p(v, h) == sum(exp(-energy) over h)/Z*prod(sigmoid((2*h[j] - 1)*(a[j] + sum(W[i,j]*v[i] for i))) for j)"
+    path.write_text(f'{RBM[: RBM.index("check")]}check "Mine (1): a step": {old}\n', encoding="utf-8")
+    monkeypatch.setattr(textbook, "files", lambda: [path])
+    monkeypatch.setattr(textbook, "variants", list)
+    assert run(path)[0] == 0
+    code, out = run("--textbook")
+    assert code == 1
+    assert out.endswith("1 agrees\n")

@@ -84,9 +84,9 @@ def test_the_checks_are_proved_and_hold(name: str) -> None:
 def test_no_mutant_that_differs_is_proved(name: str) -> None:
     mutants = list(well_formed_mutants(name))
     assert len(mutants) > 100
-    sample = random.Random(20).sample(mutants, 20)
+    sample = random.Random(20).sample(mutants, 15)
     statuses = Counter(judge(name, mutant) for mutant in sample)
-    assert statuses["refuted"] > 12
+    assert statuses["refuted"] > 9
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def claims(name: str) -> list[Claim]:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_step_holds_at_random_points(name: str) -> None:
     compared = 0
-    for claim in claims(name)[::3]:  # a third of the checks: they share their steps
+    for claim in claims(name)[::2]:  # every other check: they share their steps
         if isinstance(claim.form, Gradient):
             continue  # averages have no value at a state
         for proof in proofs_of(claim):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from formula_reader import Reader
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
@@ -103,7 +103,6 @@ def test_a_name_is_the_file_s_with_its_number_as_subscript(name: str, plain: str
     assert latex_name(name) == mathematical
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(lambda n: n not in OWN))
 def test_no_two_names_look_the_same(name: str) -> None:
     digits = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")

@@ -6,8 +6,8 @@ time, and each code then costs two loads and additions of vectors. Sixteen table
 codes, 64 states, make one word. Sums have one order, whatever the width of the processor's vectors.
 
     words[q, i]       of row i of the states, those from 64 q on: bit k is 1 where state 64 q + k is `high`
-    panel[k, :]       of row 64 q + k of the matrix, BLOCK entries times `factor`; 0 beyond its ends
-    tables[g, c, :]   the sum over the bits k of c of rows 4 g + k of the panel, and what `low` adds to all
+    panel[k, :]       of row 64 q + k of the matrix, BLOCK entries; 0 beyond its ends
+    tables[g, c, :]   `factor` times the sum over the bits k of c of rows 64 q + 4 g + k, and what `low` adds to all
     sums[i, :]        of row i of the product, BLOCK entries
 
 Source: Arlazarov, Dinic, Kronrod and Faradzhev (1970), the "method of the four Russians", there for matrices of bits.
@@ -94,14 +94,18 @@ def entry_adder(codes: int) -> Any:
     return add_entries
 
 
+add_2_entries = entry_adder(2)
 add_4_entries = entry_adder(4)
+add_6_entries = entry_adder(6)
 add_8_entries = entry_adder(8)
+add_10_entries = entry_adder(10)
 add_12_entries = entry_adder(12)
+add_14_entries = entry_adder(14)
 add_16_entries = entry_adder(16)
 
 
 def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
-    """Add to the sums of each row an entry of each of the tables, as many as `codes`: 4, 8, 12 or 16."""
+    """Add to the sums of each row an entry of each of the tables, as many as `codes`, an even number up to 16."""
     entries, rows_of_sums = tables.reshape(-1, ENTRIES, BLOCK), sums.reshape(-1, BLOCK)
     for g in range(codes):
         code = words >> np.uint64(4 * g) & np.uint64(ENTRIES - 1)
@@ -112,15 +116,27 @@ def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
 
     def add(tables: Array, words: Words, codes: int, sums: Array) -> None:
-        if codes == 4:
+        if codes == 2:
+            for i in range(words.size):
+                add_2_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 4:
             for i in range(words.size):
                 add_4_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 6:
+            for i in range(words.size):
+                add_6_entries(tables, words[i], sums, i * BLOCK)
         elif codes == 8:
             for i in range(words.size):
                 add_8_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 10:
+            for i in range(words.size):
+                add_10_entries(tables, words[i], sums, i * BLOCK)
         elif codes == 12:
             for i in range(words.size):
                 add_12_entries(tables, words[i], sums, i * BLOCK)
+        elif codes == 14:
+            for i in range(words.size):
+                add_14_entries(tables, words[i], sums, i * BLOCK)
         else:
             for i in range(words.size):
                 add_16_entries(tables, words[i], sums, i * BLOCK)
@@ -214,7 +230,7 @@ def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
 
 
 @njit(**ORDERED)
-def fill_panel(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
+def fill_panel(b: Array, row: int, column: int, count: int, panel: Array) -> None:
     """The panel of b[row : row + count, column : column + BLOCK]."""
     for k in range(count):
         target = panel[k * BLOCK : (k + 1) * BLOCK]
@@ -222,14 +238,14 @@ def fill_panel(b: Array, row: int, column: int, count: int, factor: Real, panel:
         if width > 0:
             source = b[row + k, column : column + width]
             for j in range(width):
-                target[j] = factor * source[j]
+                target[j] = source[j]
         for j in range(width, BLOCK):
             target[j] = Real(0.0)
 
 
 @njit(**ORDERED)
-def fill_panel_transposed(b: Array, row: int, column: int, count: int, factor: Real, panel: Array) -> None:
-    """The panel of b'[row : row + count, column : column + BLOCK]; `count` is a multiple of LANES."""
+def fill_panel_transposed(b: Array, row: int, column: int, count: int, panel: Array) -> None:
+    """The panel of b'[row : row + count, column : column + BLOCK], and more rows up to a multiple of LANES."""
     entries, (height, width) = b.reshape(-1), b.shape
     for k in range(0, count, LANES):
         for j in range(0, BLOCK, LANES):
@@ -240,36 +256,69 @@ def fill_panel_transposed(b: Array, row: int, column: int, count: int, factor: R
                 for m in range(j, j + LANES):
                     inside = row + n < width and column + m < height
                     panel[n * BLOCK + m] = b[column + m, row + n] if inside else Real(0.0)
-    for n in range(count * BLOCK):
-        panel[n] *= factor
+
+
+def spread(builder: Any, value: Any) -> Any:
+    """A vector of LANES times the same number."""
+    vector = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
+
+
+@intrinsic
+def add_up(typing, source, start, stride, factor, least, tables, begin):  # type: ignore[no-untyped-def]
+    """`fill_table` in registers: each row is loaded once, each entry is stored once."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, first, apart, times, low, target, place = arguments
+        times, low, parts = spread(builder, times), spread(builder, low), BLOCK // LANES
+        entry = address(context, builder, tables, target, place)
+        for part in range(parts):
+            starts = (builder.add(first, builder.mul(apart, INDEX(k))) for k in range(4))
+            found = (load(builder, address(context, builder, source, array, at), INDEX(part)) for at in starts)
+            a, b, c, d = (builder.fmul(times, row) for row in found)
+            ab, cd = builder.fadd(a, b), builder.fadd(c, d)
+            none = builder.fmul(low, builder.fadd(ab, cd))
+            sums = [none, *(builder.fadd(none, x) for x in (a, b, ab))]
+            sums += [builder.fadd(x, more) for more in (c, d, cd) for x in sums[:4]]
+            for code, total in enumerate(sums):
+                store(builder, total, entry, INDEX(code * parts + part))
+        return context.get_dummy_value()
+
+    place, number = types.int64, source.dtype
+    return types.void(source, place, place, number, number, tables, place), generate
+
+
+def plain_fill_table(
+    source: Array, start: int, stride: int, factor: Real, least: Real, tables: Array, begin: int
+) -> None:
+    """Fill in the table of four rows of BLOCK entries, the first of which begins at `start`, at `begin` in `tables`.
+
+    `least` times the sum of the rows is added to every entry, `factor` multiplies all.
+    """
+    a, b, c, d = (factor * source[start + k * stride : start + k * stride + BLOCK] for k in range(4))
+    none = least * ((a + b) + (c + d))
+    sums = [none, none + a, none + b, none + (a + b)]
+    sums += [x + more for more in (c, d, c + d) for x in sums]
+    tables[begin : begin + ENTRIES * BLOCK] = np.concatenate(sums)
+
+
+def typed_fill_table(source: Any, start: Any, stride: Any, factor: Any, least: Any, tables: Any, begin: Any) -> Any:
+    """The compiled `fill_table`."""
+    return lambda source, start, stride, factor, least, tables, begin: add_up(
+        source, start, stride, factor, least, tables, begin
+    )
+
+
+fill_table = vectorised(plain_fill_table, typed_fill_table)
 
 
 @njit(**ORDERED)
-def fill_tables(panel: Array, codes: int, least: Real, tables: Array) -> None:
-    """The tables of so many codes, `least` times their four rows being added to every entry."""
+def fill_tables(source: Array, start: int, stride: int, codes: int, factor: Real, least: Real, tables: Array) -> None:
+    """The tables of so many codes, of rows that begin at `start` in the vector `source`, `stride` apart."""
     for g in range(codes):
-        four = panel[4 * g * BLOCK : 4 * (g + 1) * BLOCK]
-        table = tables[g * ENTRIES * BLOCK : (g + 1) * ENTRIES * BLOCK]
-        for j in range(BLOCK):
-            a, b, c, d = four[j], four[BLOCK + j], four[2 * BLOCK + j], four[3 * BLOCK + j]
-            none = least * ((a + b) + (c + d))
-            one, two, both, last = none + a, none + b, none + (a + b), c + d
-            table[j] = none
-            table[BLOCK + j] = one
-            table[2 * BLOCK + j] = two
-            table[3 * BLOCK + j] = both
-            table[4 * BLOCK + j] = none + c
-            table[5 * BLOCK + j] = one + c
-            table[6 * BLOCK + j] = two + c
-            table[7 * BLOCK + j] = both + c
-            table[8 * BLOCK + j] = none + d
-            table[9 * BLOCK + j] = one + d
-            table[10 * BLOCK + j] = two + d
-            table[11 * BLOCK + j] = both + d
-            table[12 * BLOCK + j] = none + last
-            table[13 * BLOCK + j] = one + last
-            table[14 * BLOCK + j] = two + last
-            table[15 * BLOCK + j] = both + last
+        fill_table(source, start + 4 * g * stride, stride, factor, least, tables, g * ENTRIES * BLOCK)
 
 
 @njit(**ORDERED)
@@ -312,18 +361,22 @@ def sum_by_table(
 
     `numbers` are alpha (high - low), low / (high - low) and beta.
     """
-    columns = b.shape[0] if read_transposed else b.shape[1]
+    height, columns = b.shape[::-1] if read_transposed else b.shape
+    entries, factor, least = b.reshape(-1), numbers[0], numbers[1]
     sums = aligned((words.shape[1] + LANES) * BLOCK)
     panel, tables = aligned(WORD * BLOCK), aligned(WORD // 4 * ENTRIES * BLOCK)
     for column in range(0, columns, BLOCK):
         sums[:] = Real(0.0)
         for q in range(words.shape[0]):
-            codes = 4 * ((min(WORD, states - q * WORD) + 15) // 16)
-            if read_transposed:
-                fill_panel_transposed(b, q * WORD, column, 4 * codes, numbers[0], panel)
+            row, codes = q * WORD, 2 * ((min(WORD, states - q * WORD) + 7) // 8)
+            if not read_transposed and row + 4 * codes <= height and column + BLOCK <= columns:
+                fill_tables(entries, row * columns + column, columns, codes, factor, least, tables)
             else:
-                fill_panel(b, q * WORD, column, 4 * codes, numbers[0], panel)
-            fill_tables(panel, codes, numbers[1], tables)
+                if read_transposed:
+                    fill_panel_transposed(b, row, column, 4 * codes, panel)
+                else:
+                    fill_panel(b, row, column, 4 * codes, panel)
+                fill_tables(panel, 0, BLOCK, codes, factor, least, tables)
             add_words(tables, words[q], codes, sums)
         if write_transposed:
             put_sums_transposed(sums, column, numbers[2], out)

@@ -39,7 +39,7 @@ Doubles = NDArray[np.float64]
 NORMAL = 1.959963985  # 95% of a normal distribution lie within so many standard deviations
 MARKOV = math.log(40)  # 2.5%: a positive number exceeds its mean 40 times with that probability at most
 # The least effective sample size at which intervals are trusted: as a share of the chains, of forward and of backward
-# ones, and as a number. Chosen on other random models than those that benchmarks/coverage.py measures coverage with.
+# ones, and as a number. Chosen on other random models than those that benchmarks/intervals.py measures coverage with.
 TRUSTED_FORWARD, TRUSTED_BACKWARD, TRUSTED_SIZE = 0.2, 0.5, 10.0
 
 

@@ -1,6 +1,6 @@
 """How often the stated 95% limits of log Z hold its exact value, on random small models of every kind.
 
-    python benchmarks/coverage.py [MODELS] [SEED]      by default 400 models of each of two kinds, 3 settings each
+    python benchmarks/intervals.py [MODELS] [SEED]      by default 400 models of each of two kinds, 3 settings each
 
 The models are those of tests/random_models.py (binary, spin, softmax, Gaussian layers) and tests/wide_models.py (also
 counts, binomial, Poisson, rectified and declared units, lateral and multiplicative edges), with weights multiplied by 1

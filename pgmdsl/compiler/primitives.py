@@ -1,4 +1,4 @@
-# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return,call-arg,arg-type,no-untyped-call"
 """Source embedded in every generated file: matrix products, bits, and the fused optimiser steps.
 
 Written against float32 here; a generated float64 file has the same text after the float64 functions.
@@ -6,37 +6,112 @@ Written against float32 here; a generated float64 file has the same text after t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from pgmdsl.compiler.primitives_base import KERNEL
-from pgmdsl.compiler.primitives_float32 import Real, gemm, sqrt, uniform
+from pgmdsl.compiler.primitives_float32 import Real, sqrt, uniform
 
 Array = NDArray[Any]
 
 
+def vectorised(plain: Callable[..., None], typed: Callable[..., Any], options: dict[str, Any]) -> Callable[..., None]:
+    """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
+    overload(plain, jit_options=options, strict=False)(typed)
+    return plain
+
+
+@intrinsic
+def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-untyped-def]
+    """`gemm` by the BLAS of SciPy, through the function that Numba's own np.dot calls: others may run meanwhile.
+
+    BLAS has matrices by columns, so that it sees the transposes: out' = alpha b' a' + beta out'.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        char, pointer, index = ir.IntType(8), ir.IntType(8).as_pointer(), ir.IntType(64)
+        kinds = [char] * 3 + [index] * 3 + [pointer, pointer, index, pointer, index, pointer, pointer, index]
+        kind = ir.FunctionType(ir.IntType(32), kinds)
+        function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
+        flags, numbers = (cgutils.unpack_tuple(builder, arguments[i]) for i in (0, 1))
+        turned_a, turned_b = (builder.select(flag, char(ord("T")), char(ord("N"))) for flag in flags)
+        rows, columns, terms, width_a, width_b = numbers
+
+        def place(n: int) -> Any:
+            data = context.make_array(signature.args[n])(context, builder, arguments[n]).data
+            return builder.bitcast(data, pointer)
+
+        by, old = (builder.bitcast(cgutils.alloca_once_value(builder, arguments[n]), pointer) for n in (2, 5))
+        letter = char(ord("s" if out.dtype == types.float32 else "d"))
+        shape = (columns, rows, terms)
+        b_side, a_side = (place(4), width_b), (place(3), width_a)
+        builder.call(function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, place(6), columns))
+        return context.get_dummy_value()
+
+    number = out.dtype
+    return types.void(turns, sizes, number, a, b, number, out), generate
+
+
+def plain_gemm(
+    turns: tuple[bool, bool], sizes: tuple[int, ...], alpha: Real, a: Array, b: Array, beta: Real, out: Array
+) -> None:
+    """Set out = alpha a b + beta out, where a' stands for a if the first of `turns`, b' for b if the second.
+
+    `sizes` are rows, columns and terms of the product, and the widths of a and b.
+    """
+    product = (a.T if turns[0] else a) @ (b.T if turns[1] else b)
+    np.copyto(out, alpha * product + beta * out if beta else alpha * product)
+
+
+def typed_gemm(turns: Any, sizes: Any, alpha: Any, a: Any, b: Any, beta: Any, out: Any) -> Any:
+    """The compiled `gemm`."""
+    return lambda turns, sizes, alpha, a, b, beta, out: call_gemm(turns, sizes, alpha, a, b, beta, out)
+
+
+gemm = vectorised(plain_gemm, typed_gemm, KERNEL)
+
+
+@njit(**KERNEL)
+def multiply_any(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """`gemm` with the sizes of the arrays."""
+    terms = a.shape[0] if turn_a else a.shape[1]
+    sizes = (out.shape[0], out.shape[1], terms, a.shape[1], b.shape[1])
+    if out.size:
+        gemm((turn_a, turn_b), sizes, Real(alpha), a, b, Real(beta), out)
+
+
+def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """Set out = alpha a b + beta out, a' for a or b' for b where so much is turned; any `out` if beta is 0."""
+    a, b = np.ascontiguousarray(a, Real), np.ascontiguousarray(b, Real)
+    rows, terms = a.shape[::-1] if turn_a else a.shape
+    others, columns = b.shape[::-1] if turn_b else b.shape
+    assert others == terms, "the matrices do not fit each other"
+    assert out.shape == (rows, columns), "out must have the product's shape"
+    assert out.flags.c_contiguous, "out must be C-contiguous"
+    assert out.dtype == Real, "out must be of the model's dtype"
+    multiply_any(turn_a, turn_b, a, b, out, alpha, beta)
+
+
 def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
-    """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees the transposes, out' = alpha b' a'."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    """Set out = alpha a b + beta out."""
+    product(False, False, a, b, out, alpha, beta)
 
 
 def multiply_transposed(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a b' + beta out."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, trans_a=1, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    product(False, True, a, b, out, alpha, beta)
 
 
 def multiply_outer(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a' b + beta out."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, trans_b=1, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    product(True, False, a, b, out, alpha, beta)
 
 
 @njit(**KERNEL)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from scipy.linalg.blas import sgemm as gemm
 
 from pgmdsl.compiler.primitives_base import SCALAR, squares32, squares64
 
 Real = np.float32
-__all__ = ["Real", "exp", "gemm", "log", "normal", "sigmoid", "softplus", "sqrt", "tanh", "uniform"]
+__all__ = ["Real", "exp", "log", "normal", "sigmoid", "softplus", "sqrt", "tanh", "uniform"]
 
 sqrt = np.sqrt
 

@@ -7,12 +7,11 @@ import math
 
 import numpy as np
 from numba import njit
-from scipy.linalg.blas import dgemm as gemm
 
 from pgmdsl.compiler.primitives_base import SCALAR, exp64, sigmoid64, softplus64, uniform64
 
 Real = np.float64
-__all__ = ["Real", "exp", "gemm", "log", "normal", "sigmoid", "softplus", "sqrt", "tanh", "uniform"]
+__all__ = ["Real", "exp", "log", "normal", "sigmoid", "softplus", "sqrt", "tanh", "uniform"]
 
 exp = exp64
 log = math.log

@@ -15,16 +15,15 @@ Source: Arlazarov, Dinic, Kronrod and Faradzhev (1970), the "method of the four 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from pgmdsl.compiler.primitives import Array
+from pgmdsl.compiler.primitives import Array, vectorised
 from pgmdsl.compiler.primitives_base import KERNEL
 from pgmdsl.compiler.primitives_float32 import Real
 
@@ -40,12 +39,6 @@ ENTRIES = 16
 
 INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
-
-
-def vectorised(plain: Callable[..., None], typed: Callable[..., Any]) -> Callable[..., None]:
-    """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
-    overload(plain, jit_options=ORDERED, strict=False)(typed)
-    return plain
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
@@ -112,39 +105,53 @@ def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> Non
         rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
 
 
+@njit(**ORDERED)
+def add_short_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
+    """`add_words` of up to 8 codes."""
+    if codes == 2:
+        for i in range(words.size):
+            add_2_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 4:
+        for i in range(words.size):
+            add_4_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 6:
+        for i in range(words.size):
+            add_6_entries(tables, words[i], sums, i * BLOCK)
+    else:
+        for i in range(words.size):
+            add_8_entries(tables, words[i], sums, i * BLOCK)
+
+
+@njit(**ORDERED)
+def add_long_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
+    """`add_words` of more than 8 codes."""
+    if codes == 10:
+        for i in range(words.size):
+            add_10_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 12:
+        for i in range(words.size):
+            add_12_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 14:
+        for i in range(words.size):
+            add_14_entries(tables, words[i], sums, i * BLOCK)
+    else:
+        for i in range(words.size):
+            add_16_entries(tables, words[i], sums, i * BLOCK)
+
+
 def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
 
     def add(tables: Array, words: Words, codes: int, sums: Array) -> None:
-        if codes == 2:
-            for i in range(words.size):
-                add_2_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 4:
-            for i in range(words.size):
-                add_4_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 6:
-            for i in range(words.size):
-                add_6_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 8:
-            for i in range(words.size):
-                add_8_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 10:
-            for i in range(words.size):
-                add_10_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 12:
-            for i in range(words.size):
-                add_12_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 14:
-            for i in range(words.size):
-                add_14_entries(tables, words[i], sums, i * BLOCK)
+        if codes <= 8:
+            add_short_words(tables, words, codes, sums)
         else:
-            for i in range(words.size):
-                add_16_entries(tables, words[i], sums, i * BLOCK)
+            add_long_words(tables, words, codes, sums)
 
     return add
 
 
-add_words = vectorised(plain_add_words, typed_add_words)
+add_words = vectorised(plain_add_words, typed_add_words, ORDERED)
 
 
 @intrinsic
@@ -186,7 +193,7 @@ def typed_transpose_square(source: Any, start: Any, stride: Any, target: Any, be
     return lambda source, start, stride, target, begin, step: exchange(source, start, stride, target, begin, step)
 
 
-transpose_square = vectorised(plain_transpose_square, typed_transpose_square)
+transpose_square = vectorised(plain_transpose_square, typed_transpose_square, ORDERED)
 
 
 @njit(**ORDERED)
@@ -311,7 +318,7 @@ def typed_fill_table(source: Any, start: Any, stride: Any, factor: Any, least: A
     )
 
 
-fill_table = vectorised(plain_fill_table, typed_fill_table)
+fill_table = vectorised(plain_fill_table, typed_fill_table, ORDERED)
 
 
 @njit(**ORDERED)

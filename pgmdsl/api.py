@@ -111,6 +111,7 @@ def train(
     out: str | Path | None = None,
     seed: int = 0,
     callback: Callable[[dict[str, Any]], object] | None = None,
+    threads: int = 1,
 ) -> Run:
     """Train as the model file's train block says.
 
@@ -125,6 +126,7 @@ def train(
         out: The run's directory, which must not exist; by default a new one under `runs/`.
         seed: Of every random draw. The result is a function of model file, data and seed.
         callback: Called with each epoch's metrics.
+        threads: What steps run on; the result does not depend on it.
 
     Raises:
         Error: Data that does not fit, a directory that exists, parameters that do not fit.
@@ -134,7 +136,8 @@ def train(
     if data is not None and not isinstance(data, Mapping):
         raise Error("data is given by layer: pgmdsl.train(model, {'v': array})")
     at_least(0, seed=seed)
-    return start_run(model, data, valid, test, weights, init, tuple(freeze), out, seed, callback)
+    at_least(1, threads=threads)
+    return start_run(model, data, valid, test, weights, init, tuple(freeze), out, seed, callback, threads)
 
 
 def load(directory: str | Path) -> Run:
@@ -152,6 +155,7 @@ def resume(
     test: Any = None,
     weights: Any = None,
     callback: Callable[[dict[str, Any]], object] | None = None,
+    threads: int = 1,
 ) -> Run:
     """Go on with an interrupted run; the end is bit for bit that of the uninterrupted one.
 
@@ -162,10 +166,12 @@ def resume(
         test: See `data`.
         weights: See `data`.
         callback: As for `train`.
+        threads: As for `train`; it may differ from what it was.
 
     Raises:
         Error: No whole checkpoint, one of another model, arrays that are not given again, or data that has changed.
     """
     from pgmdsl.opening import resume_run
 
-    return resume_run(Path(directory), data, valid, test, weights, callback)
+    at_least(1, threads=threads)
+    return resume_run(Path(directory), data, valid, test, weights, callback, threads)

@@ -57,6 +57,7 @@ def start_run(
     out: str | Path | None,
     seed: int,
     callback: Callback | None,
+    threads: int,
 ) -> Run:
     """Train into a new run directory; see `pgmdsl.train`."""
     trained = train_artifact(
@@ -71,6 +72,7 @@ def start_run(
         seed=seed,
         callback=callback,
         base=model.base,
+        threads=threads,
     )
     return _opened(trained, model)
 
@@ -90,11 +92,12 @@ def resume_run(
     test: Any = None,
     weights: Any = None,
     callback: Callback | None = None,
+    threads: int = 1,
 ) -> Run:
     """Go on with a run; see `pgmdsl.resume`."""
     model = _model_of(directory)
     trained = resume_training(
-        directory, model.artifact, data, valid=valid, test=test, weights=weights, callback=callback
+        directory, model.artifact, data, valid=valid, test=test, weights=weights, callback=callback, threads=threads
     )
     return _opened(trained, model)
 

@@ -19,6 +19,9 @@ SIZES = click.option("--set", "sizes", multiple=True, metavar="NAME=N", help="Gi
 DATA = click.option(
     "--data", "data", multiple=True, metavar="LAYER=PATH", help="Take a layer's data from this file (.npz:key too)."
 )
+THREADS = click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Results do not depend on it."
+)
 NO_TABLES = click.option("--no-tables", is_flag=True, help="Make products of states by BLAS, as of other numbers.")
 
 MASK = click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from pgmdsl.cli.common import DATA, JSON, LENGTH, MASK, SEED, echo_json, parse_lengths, parse_pairs
+from pgmdsl.cli.common import DATA, JSON, LENGTH, MASK, SEED, THREADS, echo_json, parse_lengths, parse_pairs
 from pgmdsl.cli.using import RUN
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ METHODS = ["auto", "exact", "ais", "reverse_ais", "bridge", "raise", "csl", "pse
 )
 @click.option("--starts", type=click.Choice(["exact", "data", "tempering"]), help="Of chains that go back.")
 @click.option("--batch", type=click.IntRange(1), default=100, show_default=True, help="Chains run together, in memory.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Results do not depend on it.")
+@THREADS
 @click.option(
     "--block", type=click.IntRange(1), default=1, help="Neighbouring cases of a time series that go together."
 )

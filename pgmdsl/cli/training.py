@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from pgmdsl.cli.common import DATA, FILE, JSON, NO_TABLES, SEED, SIZES, echo_json, parse_pairs, parse_sizes
+from pgmdsl.cli.common import DATA, FILE, JSON, NO_TABLES, SEED, SIZES, THREADS, echo_json, parse_pairs, parse_sizes
 from pgmdsl.grammar.diagnostics import Error
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's directory, which must not exist.")
 @NO_TABLES
+@THREADS
 @click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @SEED
 @JSON
@@ -41,6 +42,7 @@ def train_command(
     dtype: Literal["float32", "float64"],
     output: Path | None,
     no_tables: bool,
+    threads: int,
     no_eval: bool,
     seed: int,
     as_json: bool,
@@ -64,22 +66,24 @@ def train_command(
         output,
         seed,
         None,
+        threads,
     )
     finish(run, no_eval, as_json)
 
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
+@THREADS
 @click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @JSON
-def resume_command(run: Path, no_eval: bool, as_json: bool) -> None:
+def resume_command(run: Path, threads: int, no_eval: bool, as_json: bool) -> None:
     """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
     from pgmdsl.opening import resume_run
     from pgmdsl.runtime.rundir import read_info
 
     if read_info(run).finished:
         click.echo(f"{run} has finished already: nothing is left to do", err=True)
-    finish(resume_run(run), no_eval, as_json)
+    finish(resume_run(run, threads=threads), no_eval, as_json)
 
 
 def finish(run: Run, no_eval: bool, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pgmdsl.runtime.learner import MEASURED, Learner
 from pgmdsl.runtime.machine import NOTHING, Held, Machine, State, Words
 from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.recipe import Negative, Positive, Recipe
+from pgmdsl.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.feed import Feed
@@ -59,6 +61,7 @@ class BeliefLearner:
         *,
         sleeps: bool,
         masks: Mapping[str, Array] | None = None,
+        threads: Threads | None = None,
     ) -> None:
         """Allocate all buffers. Raises `Error` for settings that a part cannot follow.
 
@@ -70,8 +73,10 @@ class BeliefLearner:
             seed: of all random numbers.
             sleeps: whether recognition edges say what is hidden, and learn in their turn.
             masks: by weight, where it has entries, for those that do not have all.
+            threads: what a step's parts run on; by default on one.
         """
         self.machine, self.recipe, self.seed, self.sleeps = machine, recipe, seed, sleeps
+        self.threads = threads or Threads()
         self.observed = tuple(n for n in machine.layers if n in observed)
         self._hidden = [n for n in machine.layers if n not in observed]
         self.states = machine.new_state(recipe.batch)
@@ -84,7 +89,7 @@ class BeliefLearner:
             own = {w: m for w, m in (masks or {}).items() if w in part.parameters}
             drifting = [n for n in known if n in self._hidden]
             here = names & part.parameters.keys()
-            return Learner(part, known, settings, here, seed, drifting=drifting, masks=own)
+            return Learner(part, known, settings, here, seed, drifting=drifting, masks=own, threads=self.threads)
 
         self.parts: dict[str, Learner] = {}
         for name, child in machine.children.items():
@@ -169,9 +174,8 @@ class BeliefLearner:
         s, fields = ({n: x[:cases] for n, x in y.items()} for y in (self.states, self._fields))
         missing = {n: mask for n, mask in held.items() if n in self.observed and not mask.all()}
         self._fill(s, fields, words, missing)
-        for part, learner in self._waking():
-            _show(learner, s)
-            learner.step(cases, weights, mass, rates, clock, (*words, part))
+        waking: dict[Words, Learner] = {(part,): learner for part, learner in self._waking()}
+        self._learn(waking, s, cases, weights, mass, rates, clock, words)
         self.machine.refresh()
         if self.sleeps:
             self._sleep(s, (weights, mass), rates, clock, words)
@@ -179,6 +183,31 @@ class BeliefLearner:
     def _waking(self) -> Iterator[tuple[str, Learner]]:
         """The learners of the model itself."""
         return ((part, learner) for part, learner in self.parts.items() if not part.startswith("q "))
+
+    def _learn(
+        self,
+        learners: Mapping[Words, Learner],
+        s: State,
+        cases: int,
+        weights: Array | None,
+        mass: float,
+        rates: Rates,
+        clock: tuple[int, bool],
+        words: Words,
+    ) -> None:
+        """A step of each of these from states of all layers; beside each other, unless two share a parameter."""
+
+        def step(name: Words, learner: Learner) -> None:
+            _show(learner, s)
+            learner.step(cases, weights, mass, rates, clock, (*words, *name))
+
+        tasks = [partial(step, name, learner) for name, learner in learners.items()]
+        trained = [name for learner in learners.values() for name in learner.trained]
+        if len(trained) == len(set(trained)):
+            self.threads.run(tasks)
+            return
+        for task in tasks:
+            task()
 
     def _fill(self, s: State, fields: State, words: Words, held: Held) -> None:
         """States of what is hidden or missing, given the data, in place."""
@@ -214,10 +243,8 @@ class BeliefLearner:
             inner = {n: dream[n] for n in net.core.layers}
             net.core.gibbs(inner, net.core.new_state(rows), DREAM, self.seed, (*words, "dream"))
         net.pass_down(dream, self.seed, (*words, "sleep"), net.given)
-        for name in net.recognition:
-            learner = self.parts[f"q {name}"]
-            _show(learner, dream)
-            learner.step(rows, weights, mass, rates, clock, (*words, "q", name))
+        dreamers: dict[Words, Learner] = {("q", name): self.parts[f"q {name}"] for name in net.recognition}
+        self._learn(dreamers, dream, rows, weights, mass, rates, clock, words)
         net.refresh()
 
 

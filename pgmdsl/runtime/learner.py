@@ -22,6 +22,7 @@ from pgmdsl.runtime.positive import Batch, PositivePhase
 from pgmdsl.runtime.random import stream_key
 from pgmdsl.runtime.recipe import Negative, Recipe
 from pgmdsl.runtime.statistics import Shown
+from pgmdsl.runtime.threads import Started, Threads
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.estimators.exact import ExactStatistics
@@ -57,6 +58,7 @@ class Learner:
         incomplete: Collection[str] = (),
         drifting: Collection[str] = (),
         masks: Mapping[str, Array] | None = None,
+        threads: Threads | None = None,
     ) -> None:
         """Allocate all buffers. Raises `Error` for settings that this machine cannot follow.
 
@@ -69,8 +71,10 @@ class Learner:
             incomplete: those of the observed layers that have missing values.
             drifting: those of the observed layers whose means change while the model learns.
             masks: by weight, where it has entries, for those that do not have all.
+            threads: what a step's parts run on; by default on one.
         """
         self.machine, self.recipe, self.seed = machine, recipe, seed
+        self.threads = threads or Threads()
         self.observed = tuple(n for n in machine.layers if n in observed)
         self.latent = tuple(n for n in machine.layers if n not in observed)
         self.moving = tuple(n for n in machine.layers if n in {*self.latent, *incomplete, *drifting})
@@ -203,9 +207,10 @@ class Learner:
             means = add_pseudolikelihood(self.machine, self.positive.views(batch)[0], batch, self.statistics)
             self._follow(means, clock[0], batch)
         else:
+            moving = self.threads.start(self.negative.moves(batch)) if self.negative.apart else None
             shown, means = self._positive_phase(batch)
             self._follow(means, clock[0], batch)
-            self._negative_phase(batch, shown)
+            self._negative_phase(batch, shown, moving)
         if self.recipe.sparsity is not None:
             add_sparsity(self.machine, self.recipe.sparsity, self.latent, means, self.statistics, mass)
         for name, change in self.optimiser.step(rates, clock[0] + 1).items():
@@ -247,10 +252,11 @@ class Learner:
         complete = {n: x for n, x in clamped.items() if n not in batch.held}
         return None, self.statistics.add_exact(complete, exact, batch.share, batch.mass, first=True)
 
-    def _negative_phase(self, batch: Batch, data: Shown | None) -> None:
-        """Take the model's statistics off those of the data."""
+    def _negative_phase(self, batch: Batch, data: Shown | None, moving: Started | None) -> None:
+        """Take the model's statistics off those of the data; its states may be `moving` already."""
         if self.recipe.negative.kind != "exact":
-            model, residual = self.negative.sample(batch), self.negative.residual
+            self.threads.finish(self.threads.start(self.negative.moves(batch)) if moving is None else moving)
+            model, residual = self.negative.shown(batch), self.negative.residual
             self.statistics.add(model, -batch.mass, first=False, products=not residual)
             if residual:
                 assert data is not None, "what is independent given the rest is not enumerated"

@@ -8,6 +8,7 @@ are those of the batch, as neither is modelled.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,16 @@ from pgmdsl.runtime.positive import Batch, PositivePhase, start_independent
 from pgmdsl.runtime.recipe import Negative
 from pgmdsl.runtime.statistics import Shown
 from pgmdsl.runtime.tempering import Tempering
+from pgmdsl.runtime.threads import Task
 
 Array = NDArray[Any]
+SHARE = 500  # states, about, that move together: enough for good matrix products, and few enough for several threads
+
+
+def shares(rows: int) -> list[slice]:
+    """The rows in parts of about SHARE."""
+    count = max(1, round(rows / SHARE))
+    return [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
 class NegativePhase:
@@ -32,6 +41,7 @@ class NegativePhase:
         paired: whether each state belongs to a case of the batch, and has its weight.
         residual: whether the phases differ in one layer of each edge only, and by its mean: then one product, of the
             others' statistics with what is left of its states, is the difference of the phases' two.
+        apart: whether the next states follow from the last and the parameters alone, whatever the data phase does.
     """
 
     def __init__(self, machine: Machine, positive: PositivePhase, recipe: Negative, rows: int, seed: int) -> None:
@@ -44,6 +54,7 @@ class NegativePhase:
         )
         free = [sum(name not in machine.given for name in edge.layers) for edge in machine.edges]
         self.residual = recipe.kind == "conditional" and all(count == 1 for count in free)
+        self.apart = recipe.kind in ("pcd", "tempering")
         # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
         # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
         blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))
@@ -91,21 +102,32 @@ class NegativePhase:
             self.machine.mean(name, fields[name], mean, s={**given, name: data[name]})
         return Shown({**given, **means}, batch.share, batch.weighted, fields)
 
-    def sample(self, batch: Batch) -> Shown:
-        """The next states, the layers drawn last by their conditional means."""
+    def moves(self, batch: Batch) -> list[Task]:
+        """What makes the next states, in parts that may run beside each other; states that start anew are put there."""
         if self.recipe.kind == "conditional":
-            return self._conditional_means(batch)
-        rows = batch.cases if self.paired else self._rows
-        state, fields = ({n: a[:rows] for n, a in x.items()} for x in (self._s, self._fields))
+            return []
+        state, fields = self._views(batch)
         words = (*batch.words, "negative")
+        if self.tempering:
+            return [partial(self.tempering.advance, fields, self.recipe.sweeps, words)]
         if self.recipe.kind == "cd":
             self.positive.draw(batch, state, fields)
         elif self.recipe.kind == "gibbs":
             self._start_at_random(batch, state)
-        if self.tempering:
-            last = self.tempering.advance(fields, self.recipe.sweeps, words)
-        else:
-            last = self.machine.gibbs(state, fields, self.recipe.sweeps, self.seed, words, order=self.order)
+        return [partial(self._sweep, state, fields, rows, words) for rows in shares(len(next(iter(state.values()))))]
+
+    def _sweep(self, state: State, fields: State, rows: slice, words: Words) -> None:
+        part, scratch = ({n: x[rows] for n, x in each.items()} for each in (state, fields))
+        words = (*words, rows.start) if rows.start else words
+        self.machine.gibbs(part, scratch, self.recipe.sweeps, self.seed, words, order=self.order)
+
+    def shown(self, batch: Batch) -> Shown:
+        """The states that `moves` has made, the layers drawn last by their conditional means."""
+        if self.recipe.kind == "conditional":
+            return self._conditional_means(batch)
+        state, fields = self._views(batch)
+        rows = len(next(iter(state.values())))
+        last = [n for n in self.order[-1] if n not in self.machine.lateral]
         means = {n: self._means[n][:rows] for n in last}
         for name, mean in means.items():
             self.machine.mean(name, fields[name], mean, s=state)
@@ -113,6 +135,11 @@ class NegativePhase:
         if not self.paired:
             share, weighted = np.full(rows, 1 / rows, self.machine.dtype), False
         return Shown({**state, **means}, share, weighted, {n: fields[n] for n in last})
+
+    def _views(self, batch: Batch) -> tuple[State, State]:
+        """The states that move with a batch, and their fields."""
+        rows = batch.cases if self.paired else self._rows
+        return {n: a[:rows] for n, a in self._s.items()}, {n: a[:rows] for n, a in self._fields.items()}
 
     def _start_at_random(self, batch: Batch, state: State) -> None:
         """Independent units with the means that the data phase has had; lengths and given layers are the batch's."""

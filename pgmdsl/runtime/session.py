@@ -55,6 +55,7 @@ from pgmdsl.runtime.positive import LATENT_SWEEPS
 from pgmdsl.runtime.progress import Display
 from pgmdsl.runtime.recipe import Recipe, recipe_of
 from pgmdsl.runtime.rundir import RunInfo
+from pgmdsl.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from pgmdsl.runtime.finetune import NetworkJob
@@ -101,11 +102,12 @@ class Session:
         parameters: dict[str, Array],
         callback: Callback | None,
         display: bool,
+        threads: int,
     ) -> None:
         """Nothing is trained yet; `restore` takes up a checkpoint."""
         self.artifact, self.kernels, self.splits = artifact, kernels, splits
         self.directory, self.info, self.parameters = directory, info, parameters
-        self.callback, self.display = callback, Display(display)
+        self.callback, self.display, self.threads = callback, Display(display), Threads(threads)
         self.own: StageOwn = {}
         self.networks: dict[str, dict[str, Array]] = {}  # by kind, the numbers of those that have been trained
         self._earlier: NetworkJob | None = None  # the one before, if the model is as it was then
@@ -132,6 +134,7 @@ class Session:
                     self.info = replace(self.info, finished=True)
                     self.save(None)
             finally:
+                self.threads.close()
                 self.display.close()
         return TrainedRun(self.directory, self.parameters, self.networks, self.metrics, self.splits)
 
@@ -228,12 +231,13 @@ class Session:
         feed = Feed(self.splits.train, machine, seed, passes, recipe.passing)
         valid = Feed(self.splits.valid, machine, seed, passes, recipe.passing) if self.splits.valid else None
         incomplete = incomplete_layers(feed)
+        shared: dict[str, Any] = {"masks": self.masks, "threads": self.threads}
         learner: Learner | BeliefLearner
         if isinstance(machine, BeliefNet):
             sleeps = name == "wake_sleep"
-            learner = BeliefLearner(machine, feed.layers, recipe, trained, seed, sleeps=sleeps, masks=self.masks)
+            learner = BeliefLearner(machine, feed.layers, recipe, trained, seed, sleeps=sleeps, **shared)
         else:
-            learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, masks=self.masks)
+            learner = Learner(machine, feed.layers, recipe, trained, seed, incomplete=incomplete, **shared)
         return Job(name, (self.info.phase, self.info.stage), machine, feed, valid, recipe, learner)
 
     # --- between steps and epochs -------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def train(
     callback: Callback | None = None,
     base: Path = Path(),
     display: bool = True,
+    threads: int = 1,
 ) -> TrainedRun:
     """Train a model as its `train` block says, into a new run directory.
 
@@ -62,6 +63,7 @@ def train(
         callback: called with the metrics of each watched epoch; what it returns is ignored.
         base: the folder to which the model file's paths are relative.
         display: whether progress is shown on stderr.
+        threads: what steps run on; the result does not depend on it.
 
     Raises:
         Error: a mistake in data, settings or parameters; a full disk; training that diverged.
@@ -92,7 +94,7 @@ def train(
         costs=kernels.costs,
     )
     directory = new_run_directory(artifact, out)
-    session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)
+    session = Session(artifact, kernels, splits, directory, info, parameters, callback, display, threads)
     try:
         write_model(directory, artifact)
         session.save(None)
@@ -114,6 +116,7 @@ def resume(
     weights: Given | None = None,
     callback: Callback | None = None,
     display: bool = True,
+    threads: int = 1,
 ) -> TrainedRun:
     """Go on with an interrupted run; its end is bit for bit that of the run that was not interrupted.
 
@@ -126,6 +129,7 @@ def resume(
         weights: see `data`.
         callback: as for `train`.
         display: as for `train`.
+        threads: as for `train`, and may differ from what it was.
 
     Raises:
         Error: no whole checkpoint, one of another model, data that has changed, or damaged metrics.
@@ -139,7 +143,7 @@ def resume(
     metrics = restore_metrics(directory, info.metrics_bytes)
     parameters = split_arrays(arrays, "parameter")
     kernels = load_kernels(artifact, dict(info.costs))
-    session = Session(artifact, kernels, splits, directory, info, parameters, callback, display)
+    session = Session(artifact, kernels, splits, directory, info, parameters, callback, display, threads)
     session.restore(arrays, metrics)
     return session.run()
 

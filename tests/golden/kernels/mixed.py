@@ -15,10 +15,10 @@ import math
 from typing import Any, Literal, NamedTuple
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import sgemm as gemm
 
 # Numba caches compiled code beside the file; a module made in memory has none. Flags are LLVM's: without "nnan" and
 # "ninf", so that NaN stays NaN; sums may be reordered in kernels, never within a scalar function (exp rounds by a
@@ -157,25 +157,96 @@ def normal(counter: np.uint64) -> Real:
 Array = NDArray[Any]
 
 
+def vectorised(plain: Callable[..., None], typed: Callable[..., Any], options: dict[str, Any]) -> Callable[..., None]:
+    """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
+    overload(plain, jit_options=options, strict=False)(typed)
+    return plain
+
+
+@intrinsic
+def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-untyped-def]
+    """`gemm` by the BLAS of SciPy, through the function that Numba's own np.dot calls: others may run meanwhile.
+
+    BLAS has matrices by columns, so that it sees the transposes: out' = alpha b' a' + beta out'.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        char, pointer, index = ir.IntType(8), ir.IntType(8).as_pointer(), ir.IntType(64)
+        kinds = [char] * 3 + [index] * 3 + [pointer, pointer, index, pointer, index, pointer, pointer, index]
+        kind = ir.FunctionType(ir.IntType(32), kinds)
+        function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
+        flags, numbers = (cgutils.unpack_tuple(builder, arguments[i]) for i in (0, 1))
+        turned_a, turned_b = (builder.select(flag, char(ord("T")), char(ord("N"))) for flag in flags)
+        rows, columns, terms, width_a, width_b = numbers
+
+        def place(n: int) -> Any:
+            data = context.make_array(signature.args[n])(context, builder, arguments[n]).data
+            return builder.bitcast(data, pointer)
+
+        by, old = (builder.bitcast(cgutils.alloca_once_value(builder, arguments[n]), pointer) for n in (2, 5))
+        letter = char(ord("s" if out.dtype == types.float32 else "d"))
+        shape = (columns, rows, terms)
+        b_side, a_side = (place(4), width_b), (place(3), width_a)
+        builder.call(function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, place(6), columns))
+        return context.get_dummy_value()
+
+    number = out.dtype
+    return types.void(turns, sizes, number, a, b, number, out), generate
+
+
+def plain_gemm(
+    turns: tuple[bool, bool], sizes: tuple[int, ...], alpha: Real, a: Array, b: Array, beta: Real, out: Array
+) -> None:
+    """Set out = alpha a b + beta out, where a' stands for a if the first of `turns`, b' for b if the second.
+
+    `sizes` are rows, columns and terms of the product, and the widths of a and b.
+    """
+    product = (a.T if turns[0] else a) @ (b.T if turns[1] else b)
+    np.copyto(out, alpha * product + beta * out if beta else alpha * product)
+
+
+def typed_gemm(turns: Any, sizes: Any, alpha: Any, a: Any, b: Any, beta: Any, out: Any) -> Any:
+    """The compiled `gemm`."""
+    return lambda turns, sizes, alpha, a, b, beta, out: call_gemm(turns, sizes, alpha, a, b, beta, out)
+
+
+gemm = vectorised(plain_gemm, typed_gemm, KERNEL)
+
+
+@njit(**KERNEL)
+def multiply_any(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """`gemm` with the sizes of the arrays."""
+    terms = a.shape[0] if turn_a else a.shape[1]
+    sizes = (out.shape[0], out.shape[1], terms, a.shape[1], b.shape[1])
+    if out.size:
+        gemm((turn_a, turn_b), sizes, Real(alpha), a, b, Real(beta), out)
+
+
+def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+    """Set out = alpha a b + beta out, a' for a or b' for b where so much is turned; any `out` if beta is 0."""
+    a, b = np.ascontiguousarray(a, Real), np.ascontiguousarray(b, Real)
+    rows, terms = a.shape[::-1] if turn_a else a.shape
+    others, columns = b.shape[::-1] if turn_b else b.shape
+    assert others == terms, "the matrices do not fit each other"
+    assert out.shape == (rows, columns), "out must have the product's shape"
+    assert out.flags.c_contiguous, "out must be C-contiguous"
+    assert out.dtype == Real, "out must be of the model's dtype"
+    multiply_any(turn_a, turn_b, a, b, out, alpha, beta)
+
+
 def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
-    """Set out = alpha a b + beta out for C-contiguous matrices; BLAS sees the transposes, out' = alpha b' a'."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    """Set out = alpha a b + beta out."""
+    product(False, False, a, b, out, alpha, beta)
 
 
 def multiply_transposed(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a b' + beta out."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, trans_a=1, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    product(False, True, a, b, out, alpha, beta)
 
 
 def multiply_outer(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
     """Set out = alpha a' b + beta out."""
-    target = out.T
-    done = gemm(alpha, b.T, a.T, beta, target, trans_b=1, overwrite_c=1)
-    assert done is target, "out must be C-contiguous and of the model's dtype"
+    product(True, False, a, b, out, alpha, beta)
 
 
 @njit(**KERNEL)
@@ -375,12 +446,6 @@ INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
 
 
-def vectorised(plain: Callable[..., None], typed: Callable[..., Any]) -> Callable[..., None]:
-    """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
-    overload(plain, jit_options=ORDERED, strict=False)(typed)
-    return plain
-
-
 def address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
     """Where in memory the vector of LANES numbers is that begins at an entry of a vector `array`."""
     data = context.make_array(kind)(context, builder, array).data
@@ -445,39 +510,53 @@ def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> Non
         rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
 
 
+@njit(**ORDERED)
+def add_short_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
+    """`add_words` of up to 8 codes."""
+    if codes == 2:
+        for i in range(words.size):
+            add_2_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 4:
+        for i in range(words.size):
+            add_4_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 6:
+        for i in range(words.size):
+            add_6_entries(tables, words[i], sums, i * BLOCK)
+    else:
+        for i in range(words.size):
+            add_8_entries(tables, words[i], sums, i * BLOCK)
+
+
+@njit(**ORDERED)
+def add_long_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
+    """`add_words` of more than 8 codes."""
+    if codes == 10:
+        for i in range(words.size):
+            add_10_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 12:
+        for i in range(words.size):
+            add_12_entries(tables, words[i], sums, i * BLOCK)
+    elif codes == 14:
+        for i in range(words.size):
+            add_14_entries(tables, words[i], sums, i * BLOCK)
+    else:
+        for i in range(words.size):
+            add_16_entries(tables, words[i], sums, i * BLOCK)
+
+
 def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
 
     def add(tables: Array, words: Words, codes: int, sums: Array) -> None:
-        if codes == 2:
-            for i in range(words.size):
-                add_2_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 4:
-            for i in range(words.size):
-                add_4_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 6:
-            for i in range(words.size):
-                add_6_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 8:
-            for i in range(words.size):
-                add_8_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 10:
-            for i in range(words.size):
-                add_10_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 12:
-            for i in range(words.size):
-                add_12_entries(tables, words[i], sums, i * BLOCK)
-        elif codes == 14:
-            for i in range(words.size):
-                add_14_entries(tables, words[i], sums, i * BLOCK)
+        if codes <= 8:
+            add_short_words(tables, words, codes, sums)
         else:
-            for i in range(words.size):
-                add_16_entries(tables, words[i], sums, i * BLOCK)
+            add_long_words(tables, words, codes, sums)
 
     return add
 
 
-add_words = vectorised(plain_add_words, typed_add_words)
+add_words = vectorised(plain_add_words, typed_add_words, ORDERED)
 
 
 @intrinsic
@@ -519,7 +598,7 @@ def typed_transpose_square(source: Any, start: Any, stride: Any, target: Any, be
     return lambda source, start, stride, target, begin, step: exchange(source, start, stride, target, begin, step)
 
 
-transpose_square = vectorised(plain_transpose_square, typed_transpose_square)
+transpose_square = vectorised(plain_transpose_square, typed_transpose_square, ORDERED)
 
 
 @njit(**ORDERED)
@@ -644,7 +723,7 @@ def typed_fill_table(source: Any, start: Any, stride: Any, factor: Any, least: A
     )
 
 
-fill_table = vectorised(plain_fill_table, typed_fill_table)
+fill_table = vectorised(plain_fill_table, typed_fill_table, ORDERED)
 
 
 @njit(**ORDERED)

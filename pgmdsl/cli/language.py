@@ -17,19 +17,20 @@ from pgmdsl.grammar.read import read_source
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SIZES
+@click.option("--info", is_flag=True, help="Add the memory that training will take.")
 @JSON
-def check_command(files: tuple[Path, ...], sizes: tuple[str, ...], as_json: bool) -> None:
+def check_command(files: tuple[Path, ...], sizes: tuple[str, ...], info: bool, as_json: bool) -> None:
     """Report every mistake of model FILES in one run.
 
     Exit status 0 when they are sound (warnings allowed), 2 when one has mistakes.
     """
-    answers = [_check(file, parse_sizes(sizes), as_json) for file in files]
+    answers = [_check(file, parse_sizes(sizes), as_json, info) for file in files]
     if as_json:
         echo_json(answers[0] if len(answers) == 1 else answers)
     sys.exit(0 if all(answer["ok"] for answer in answers) else 2)
 
 
-def _check(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
+def _check(file: Path, sizes: dict[str, int], quiet: bool, info: bool) -> dict[str, Any]:
     """Check one file, and say what was found; returns the same as JSON values."""
     from pgmdsl.compiler.driver import check_source
     from pgmdsl.compiler.report import model_json
@@ -52,7 +53,24 @@ def _check(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
             counts.append(_count(len(model.checks), "check"))
             click.echo(f"{file}: model {model.name} is sound: {', '.join(counts)}")
     answer = {"file": str(file), "ok": model is not None, "diagnostics": json_of(source, tuple(found))}
-    return answer if model is None else {**answer, **model_json(model)}
+    if model is None:
+        return answer
+    return {**answer, **model_json(model), **(_memory(file, sizes, quiet) if info else {})}
+
+
+def _memory(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
+    """The memory of each phase, said and returned; sizes that the file leaves open are those of the data."""
+    from pgmdsl.opening import compile_for_data
+    from pgmdsl.runtime.memory import in_words, predicted_bytes
+
+    phases = predicted_bytes(compile_for_data(file, sizes, {}).artifact)
+    if not quiet:
+        for name, parts in phases.items():
+            click.echo(f"  {name} will hold {in_words(parts)}")
+        if not phases:
+            click.echo("  no phase trains it")
+        click.echo("  besides the data as it is stored (a .npy file is read as needed), Python and compiled code")
+    return {"memory": phases}
 
 
 @click.command("fmt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's directory, which must not exist.")
 @NO_TABLES
 @THREADS
+@click.option("--verbose", is_flag=True, help="Say how much memory it took.")
 @click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @SEED
 @JSON
@@ -43,6 +44,7 @@ def train_command(
     output: Path | None,
     no_tables: bool,
     threads: int,
+    verbose: bool,
     no_eval: bool,
     seed: int,
     as_json: bool,
@@ -68,37 +70,39 @@ def train_command(
         None,
         threads,
     )
-    finish(run, no_eval, as_json)
+    finish(run, no_eval, as_json, verbose)
 
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
 @THREADS
+@click.option("--verbose", is_flag=True, help="Say how much memory it took.")
 @click.option("--no-eval", is_flag=True, help="Skip the log-likelihood figures at the end.")
 @JSON
-def resume_command(run: Path, threads: int, no_eval: bool, as_json: bool) -> None:
+def resume_command(run: Path, threads: int, verbose: bool, no_eval: bool, as_json: bool) -> None:
     """Go on with an interrupted RUN; the end is bit for bit that of the uninterrupted run."""
     from pgmdsl.opening import resume_run
     from pgmdsl.runtime.rundir import read_info
 
     if read_info(run).finished:
         click.echo(f"{run} has finished already: nothing is left to do", err=True)
-    finish(resume_run(run, threads=threads), no_eval, as_json)
+    finish(resume_run(run, threads=threads), no_eval, as_json, verbose)
 
 
-def finish(run: Run, no_eval: bool, as_json: bool) -> None:
+def finish(run: Run, no_eval: bool, as_json: bool, verbose: bool) -> None:
     """Print the figures of a finished run, and where the run, its sample sheet and its curves are."""
     try:
-        _report(run, no_eval, as_json)
+        _report(run, no_eval, as_json, verbose)
     except KeyboardInterrupt:
         rest = f"pgmc eval {run.directory} and pgmc plot {run.directory} do the rest"
         raise KeyboardInterrupt(f"interrupted after training, which has finished: {rest}") from None
 
 
-def _report(run: Run, no_eval: bool, as_json: bool) -> None:
+def _report(run: Run, no_eval: bool, as_json: bool, verbose: bool) -> None:
     from pgmdsl.cli.networks import network_json, network_lines
     from pgmdsl.cli.show import print_figures
 
+    memory = _memory(run) if verbose else {}  # before pictures and figures add theirs
     pictures = run.draw_pictures(progress=not as_json)
     evaluation, refused = None, None
     if not no_eval:
@@ -109,6 +113,7 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
     if as_json:
         answer: dict[str, object] = {"run": str(run.directory), "pictures": {k: str(v) for k, v in pictures.items()}}
         answer |= {"networks": network_json(run)} if run.networks else {}
+        answer |= {"memory": memory} if verbose else {}
         echo_json(answer | (evaluation.as_json() if evaluation else {}) | ({"warning": refused} if refused else {}))
         return
     for line in network_lines(run):
@@ -122,6 +127,27 @@ def _report(run: Run, no_eval: bool, as_json: bool) -> None:
     click.echo(f"run      {run.directory}")
     for name, path in pictures.items():
         click.echo(f"{name:<8} {path}")
+    if verbose:
+        _echo_memory(memory)
+
+
+def _memory(run: Run) -> dict[str, Any]:
+    """The peak of this process so far, the data that it holds, and what training was predicted to hold, in bytes."""
+    from pgmdsl.runtime.memory import peak_bytes, predicted_bytes, stored_bytes
+
+    return {"peak": peak_bytes(), "data": stored_bytes(run.splits), "phases": predicted_bytes(run.model.artifact)}
+
+
+def _echo_memory(memory: dict[str, Any]) -> None:
+    from pgmdsl.runtime.memory import in_words, megabytes
+
+    peak = "not told by this system" if memory["peak"] is None else f"{megabytes(memory['peak'])} MB at its peak"
+    click.echo(
+        f"memory   {peak}; data as stored {megabytes(memory['data'])} MB; predicted, besides Python and compiled"
+    )
+    click.echo("         code, were:")
+    for name, parts in memory["phases"].items():
+        click.echo(f"         {name} {in_words(parts)}")
 
 
 def _share(text: str | None) -> float | str | None:

@@ -13,7 +13,7 @@ from pgmdsl.grammar.diagnostics import Error
 
 Array = NDArray[Any]
 CHUNK = 4096  # rows looked at together when all are read, fewer where rows are long
-_ENTRIES = 1 << 23  # of such a chunk
+ENTRIES = 1 << 18  # of such a chunk at most
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def chunks_of(values: Array | SparseRows) -> Iterator[tuple[slice, Array]]:
 
 def rows_together(size: int) -> int:
     """How many rows of this size are looked at together."""
-    return max(1, min(CHUNK, _ENTRIES // max(1, size)))
+    return max(1, min(CHUNK, ENTRIES // max(1, size)))
 
 
 def is_scipy_sparse(given: Any) -> bool:

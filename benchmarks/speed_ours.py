@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from speed_peers import DECAY, MOMENTUM, RATE, Matrix, Step, weights
@@ -12,6 +13,8 @@ from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.driver import compile_source
 from pgmdsl.compiler.primitives_costs import Costs
 from pgmdsl.grammar.source import Source
+from pgmdsl.runtime.belief import BeliefNet, machine_of
+from pgmdsl.runtime.belief_learner import BeliefLearner
 from pgmdsl.runtime.estimators.annealing import Path as AnnealingPath
 from pgmdsl.runtime.estimators.annealing import base_fields
 from pgmdsl.runtime.estimators.evidence import gather
@@ -20,7 +23,8 @@ from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.parameters import initial_parameters
-from pgmdsl.runtime.recipe import recipe_of
+from pgmdsl.runtime.recipe import Recipe, recipe_of
+from pgmdsl.runtime.threads import Threads
 
 COSTS: dict[str, Costs | None] = {"tables": None, "BLAS": {}}
 
@@ -35,34 +39,47 @@ def chain_text(sizes: tuple[int, ...], unit: str = "binary") -> str:
 
 
 def compiled(text: str, phase: str = "") -> Artifact:
-    source = f"{text}train {{ fit {{ updates = 1, {phase} }} }}\n" if phase else text
+    kind = "wake_sleep" if "~>" in text else "fit"
+    source = f"{text}train {{ {kind} {{ updates = 1, {phase} }} }}\n" if phase else text
     return compile_source(Source("bench.ebm", source), {}).artifact
 
 
-def learner_step(text: str, phase: str, batch: int, by: str = "tables") -> Step:
+def learner_step(text: str, phase: str, batch: int, by: str = "tables", threads: int = 1) -> Step:
     """One update of the learner; phases as a `fit` block says, with the peers' rate, momentum and decay."""
     artifact = compiled(text, f"batch = {batch}, {phase}")
     kernels = load_kernels(artifact, COSTS[by])
-    machine = Machine(artifact, kernels, initial_parameters(artifact, kernels, 0))
-    trained = tuple(n for n, p in artifact.parameters.items() if not p.fixed)
-    learner = Learner(machine, ("v",), recipe_of(artifact.phases[0], artifact.sizes), trained, 0)
-    learner.start({"v": np.full(artifact.layers["v"].size, 0.2, np.float32)}, (0,))
+    machine = machine_of(artifact, kernels, initial_parameters(artifact, kernels, 0))
+    trained, recipe = [n for n, p in artifact.parameters.items() if not p.fixed], recipe_of_first(artifact)
+    (observed,) = (n for n, layer in artifact.layers.items() if layer.role == "visible")
+    learner: Any
+    if isinstance(machine, BeliefNet):
+        learner = BeliefLearner(machine, (observed,), recipe, trained, 0, sleeps=True, threads=Threads(threads))
+        for part in learner.parts.values():
+            part.start({n: np.full(artifact.layers[n].size, 0.2, np.float32) for n in part.observed}, (0,))
+    else:
+        learner = Learner(machine, (observed,), recipe, trained, 0, threads=Threads(threads))
+        learner.start({observed: np.full(artifact.layers[observed].size, 0.2, np.float32)}, (0,))
     rates, count = Rates(RATE, MOMENTUM, DECAY), [0]
 
     def step(data: Matrix) -> None:
-        learner.states["v"][: len(data)] = data
+        learner.states[observed][: len(data)] = data
         learner.step(len(data), None, 1.0, rates, (count[0], False), (0, count[0]))
         count[0] += 1
 
     return step
 
 
+def recipe_of_first(artifact: Artifact) -> Recipe:
+    return recipe_of(artifact.phases[0], artifact.sizes)
+
+
 def rbm_phase(chains: int, sweeps: int) -> str:
     return f"negative = pcd({sweeps}, chains = {chains})" if chains else f"negative = cd({sweeps})"
 
 
-def rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int, by: str = "tables") -> Step:
-    return learner_step(chain_text((visible, hidden), f"binary[{visible}]"), rbm_phase(chains, sweeps), batch, by)
+def rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int, by: str = "tables", threads: int = 1) -> Step:
+    text = chain_text((visible, hidden), f"binary[{visible}]")
+    return learner_step(text, rbm_phase(chains, sweeps), batch, by, threads)
 
 
 def gaussian(visible: int, hidden: int, batch: int, chains: int, sweeps: int) -> Step:
@@ -70,9 +87,32 @@ def gaussian(visible: int, hidden: int, batch: int, chains: int, sweeps: int) ->
     return learner_step(text, rbm_phase(chains, sweeps), batch)
 
 
-def dbm(sizes: tuple[int, ...], batch: int, chains: int, mean_field: int, sweeps: int, by: str = "tables") -> Step:
+def documents(words: int, hidden: int, batch: int, sweeps: int) -> Step:
+    """Replicated softmax by CD."""
+    return learner_step(chain_text((words, hidden), f"replicated_softmax[{words}]"), rbm_phase(0, sweeps), batch)
+
+
+def belief_net(sizes: tuple[int, ...], batch: int) -> Step:
+    """Wake-sleep for a sigmoid belief net of layers in a chain, with recognition edges."""
+    names = ["v", *(f"h{i}" for i in range(1, len(sizes)))]
+    lines = ["model Net", f"visible v : binary[{sizes[0]}] bias b"]
+    lines += [f"hidden {name} : binary[{n}] bias a_{name}" for name, n in zip(names[1:], sizes[1:], strict=True)]
+    lines += [line for a, b in pairwise(names) for line in (f"{b} -> {a} : W_{a}", f"{a} ~> {b} : R_{b}")]
+    return learner_step("\n".join(lines) + "\n", "momentum = 0", batch)
+
+
+def dbm(
+    sizes: tuple[int, ...],
+    batch: int,
+    chains: int,
+    mean_field: int,
+    sweeps: int,
+    by: str = "tables",
+    threads: int = 1,
+) -> Step:
     text = chain_text(sizes, f"binary[{sizes[0]}]")
-    return learner_step(text, f"positive = mean_field({mean_field}), {rbm_phase(chains, sweeps)}", batch, by)
+    phase = f"positive = mean_field({mean_field}), {rbm_phase(chains, sweeps)}"
+    return learner_step(text, phase, batch, by, threads)
 
 
 def rbm_products(visible: int, hidden: int, batch: int, chains: int, sweeps: int) -> Step:

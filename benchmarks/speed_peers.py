@@ -6,8 +6,11 @@ take momentum and weight decay, but scikit-learn's, which has neither.
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +184,69 @@ def numpy_ais(visible: int, hidden: int, chains: int) -> Step:
     return step
 
 
+def numpy_documents(words: int, hidden: int, batch: int, sweeps: int) -> Step:
+    """Replicated softmax by CD; the hidden bias counts once a word (Salakhutdinov and Hinton 2009)."""
+    net = NumpyNet(words, hidden)
+    w, (b, a) = net.w[0], net.b
+    u = np.empty((batch, hidden), REAL)
+    h, v = np.empty((batch, hidden), REAL), np.empty((batch, words), REAL)
+
+    def means(counts: Matrix, length: Matrix) -> Matrix:
+        return sigmoid(counts @ w, length * a)
+
+    def step(data: Matrix) -> None:
+        length = data.sum(axis=1, keepdims=True)
+        h_data = h_model = means(data, length)
+        for _ in range(sweeps):
+            net.draw(h_model, h, u)
+            p = h @ w.T
+            p += b
+            p -= p.max(axis=1, keepdims=True)
+            np.exp(p, out=p)
+            p = p.astype(np.float64)
+            p /= p.sum(axis=1, keepdims=True)
+            v[:] = net.rng.multinomial(length[:, 0].astype(np.int64), p)
+            h_model = means(v, length)
+        net.ascend([data, h_data], [v, h_model])
+
+    return step
+
+
+def numpy_belief_net(sizes: tuple[int, ...], batch: int) -> Step:
+    """Wake-sleep for a sigmoid belief net (Hinton, Dayan, Frey and Neal 1995)."""
+    net, up = NumpyNet(*sizes), NumpyNet(*sizes)
+    top, s = len(sizes) - 1, [np.zeros((batch, n), REAL) for n in sizes]
+    means, u = [np.empty_like(x) for x in s], [np.empty_like(x) for x in s]
+
+    def learn(b: Matrix, states: Matrix, mean: Matrix) -> Matrix:
+        """Move a bias along states less their means, which are returned."""
+        np.subtract(states, mean, out=mean)
+        b += REAL(RATE) * mean.mean(axis=0)
+        return mean
+
+    def move(w: Matrix, slope: Matrix) -> None:
+        slope *= REAL(RATE / batch)
+        w += slope - REAL(RATE * DECAY) * w
+
+    def step(data: Matrix) -> None:
+        np.copyto(s[0], data)
+        for i in range(1, top + 1):
+            net.draw(sigmoid(np.matmul(s[i - 1], up.w[i - 1], out=means[i]), up.b[i]), s[i], u[i])
+        for i in range(top):
+            left = learn(net.b[i], s[i], sigmoid(np.matmul(s[i + 1], net.w[i].T, out=means[i]), net.b[i]))
+            move(net.w[i], np.matmul(left.T, s[i + 1], out=net.slope[i]))
+        prior = np.broadcast_to(sigmoid(np.zeros_like(net.b[top]), net.b[top]), s[top].shape)
+        learn(net.b[top], s[top], prior.copy())
+        net.draw(prior, s[top], u[top])
+        for i in range(top - 1, -1, -1):
+            net.draw(sigmoid(np.matmul(s[i + 1], net.w[i].T, out=means[i]), net.b[i]), s[i], u[i])
+        for i in range(1, top + 1):
+            left = learn(up.b[i], s[i], sigmoid(np.matmul(s[i - 1], up.w[i - 1], out=means[i]), up.b[i]))
+            move(up.w[i - 1], np.matmul(s[i - 1].T, left, out=up.slope[i - 1]))
+
+    return step
+
+
 class TorchNet:
     """The same with PyTorch."""
 
@@ -305,3 +371,29 @@ def sklearn_rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int)
     from sklearn.neural_network import BernoulliRBM
 
     return BernoulliRBM(n_components=hidden, learning_rate=RATE, batch_size=batch, random_state=0).partial_fit
+
+
+class Elsewhere:
+    """Work in a process of its own, which is asked for so many steps at a time."""
+
+    def __init__(self, python: str, kind: str, arguments: tuple[object, ...]) -> None:
+        """Start it. Raises ImportError where its Python lacks what it needs."""
+        command = [python, str(Path(__file__).with_name("speed_jax.py")), kind, json.dumps(arguments)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        hello = self._from.readline()
+        if not hello:
+            raise ImportError(f"{python} has no JAX")
+        self.version = json.loads(hello)["jax"]
+
+    def seconds(self, steps: int) -> tuple[float, float]:
+        """What so many steps take, of the processor and of the clock."""
+        print(steps, file=self._to, flush=True)
+        processor, clock = json.loads(self._from.readline())
+        return processor, clock
+
+    def close(self) -> None:
+        self._to.close()
+        self._process.wait()

@@ -287,18 +287,24 @@ class Machine:
         seed: int | None = None,
         words: Words = (),
         held: Held = NOTHING,
+        sent: Mapping[str, Array] = NOTHING,
     ) -> None:
         """Latent layers from those below: means, or draws where a seed is given.
 
         Each layer in file order hears the layers set before it; its input is doubled where it has neighbours that are
         not set yet, as in greedy pretraining (Salakhutdinov and Hinton 2009, eqs. 15-16). Layers with missing entries
         count as set: the caller has put something into these. Units that share a lateral edge do not hear each other.
+        What clamped and given layers send may be known: `sent`.
         """
         present: State = {n: s[n] for n in self.layers if n in clamped or n in held or n in self.given}
+        first = set(present)
         for name in self.layers:
             if name in present:
                 continue
-            self.kernels.field[name](self.p, present, fields[name])
+            if name in sent and self.neighbours(name) & present.keys() <= first:
+                fields[name][:] = sent[name]
+            else:
+                self.kernels.field[name](self.p, present, fields[name])
             factor = 2.0 if self.neighbours(name) - present.keys() else 1.0
             known = {**present, **{n: s[n] for n in self._documents() if n in s}}
             if seed is None or name in self.lateral:
@@ -327,8 +333,8 @@ class Machine:
         """
         observed = {n: s[n] for n in self.layers if n in clamped or n in self.given}
         latent = {n: s[n] for n in self.layers if n not in observed}
-        self.bottom_up(s, fields, clamped, held=held)
         sent = self._sent(observed, latent) if all(len(e.layers) == 2 for e in self.edges) else {}
+        self.bottom_up(s, fields, clamped, held=held, sent={} if held else sent)
         for name in (n for _ in range(sweeps) for block in self.blocks for n in block if n in latent):
             self.kernels.field[name](self.p, latent if sent else s, fields[name])
             if name in sent:

@@ -41,10 +41,10 @@ train {{
 """
 RECIPES = {  # hidden units, updates, rate, decay
     "nltcs": itertools.product((32, 100), (20_000,), (0.1,), (0, 0.0003)),
-    "ocr_letters": itertools.product((500, 1000), (40_000,), (0.1,), (0, 0.0003)),
-    "dna": itertools.product((10, 25, 100), (2_000, 8_000), (0.05,), (0.001, 0.01)),
-    "nips": itertools.product((10, 50), (1_000, 4_000), (0.02,), (0.001, 0.01)),
-    "caltech": itertools.product((500, 1000), (20_000, 60_000), (0.05,), (0.0003, 0.001)),
+    "dna": itertools.product((25, 100), (2_000, 8_000), (0.05,), (0.001, 0.003, 0.01)),
+    "nips": itertools.product((10, 50), (1_000, 4_000), (0.02,), (0.003, 0.01, 0.03)),
+    "ocr_letters": itertools.product((500, 1000), (40_000,), (0.1,), (0.0001, 0.001)),
+    "caltech": itertools.product((500,), (20_000, 60_000), (0.05,), (0.0003, 0.001)),
 }
 
 

@@ -80,9 +80,9 @@ class NumpyNet:
             b += speed
 
 
-def numpy_rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int) -> Step:
+def numpy_rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int, net: NumpyNet | None = None) -> Step:
     """An RBM: CD with so many sweeps, or PCD where there are chains."""
-    net, rows = NumpyNet(visible, hidden), chains or batch
+    net, rows = net or NumpyNet(visible, hidden), chains or batch
     h_data, h = np.empty((batch, hidden), REAL), np.zeros((rows, hidden), REAL)
     v, h_model = np.empty((rows, visible), REAL), np.zeros((rows, hidden), REAL)
     u_v, u_h = np.empty_like(v), np.empty_like(h)
@@ -278,9 +278,9 @@ class TorchNet:
             b.add_(speed)
 
 
-def torch_rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int) -> Step:
+def torch_rbm(visible: int, hidden: int, batch: int, chains: int, sweeps: int, net: TorchNet | None = None) -> Step:
     """As `numpy_rbm`."""
-    net, rows = TorchNet(visible, hidden), chains or batch
+    net, rows = net or TorchNet(visible, hidden), chains or batch
     torch = net.torch
     h, v = torch.zeros(rows, hidden), torch.zeros(rows, visible)
 

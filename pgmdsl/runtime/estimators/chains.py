@@ -33,9 +33,7 @@ class Chains:
     """How many chains each case has, and how they are run.
 
     `batch` chains are run together, which bounds the memory: results depend on it, as every batch has its own draws.
-    Batches go over `threads`, on which no result depends. One is the default: the kernels' matrix products hold
-    Python's lock, so that more of them gain nothing but in models whose time goes elsewhere, into drawing units in
-    turn.
+    Batches go over `threads`, on which no result depends.
     """
 
     count: int = 100

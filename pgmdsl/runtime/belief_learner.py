@@ -195,19 +195,19 @@ class BeliefLearner:
         clock: tuple[int, bool],
         words: Words,
     ) -> None:
-        """A step of each of these from states of all layers; beside each other, unless two share a parameter."""
+        """A step of each of these from states of all layers; beside each other, unless one has what another trains."""
 
         def step(name: Words, learner: Learner) -> None:
             _show(learner, s)
             learner.step(cases, weights, mass, rates, clock, (*words, *name))
 
         tasks = [partial(step, name, learner) for name, learner in learners.items()]
-        trained = [name for learner in learners.values() for name in learner.trained]
-        if len(trained) == len(set(trained)):
+        each = list(learners.values())
+        if any(one is not other and other.machine.p.keys() & set(one.trained) for one in each for other in each):
+            for task in tasks:
+                task()
+        else:
             self.threads.run(tasks)
-            return
-        for task in tasks:
-            task()
 
     def _fill(self, s: State, fields: State, words: Words, held: Held) -> None:
         """States of what is hidden or missing, given the data, in place."""

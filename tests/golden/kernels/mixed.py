@@ -157,7 +157,7 @@ def normal(counter: np.uint64) -> Real:
 Array = NDArray[Any]
 
 
-def vectorised(plain: Callable[..., None], typed: Callable[..., Any], options: dict[str, Any]) -> Callable[..., None]:
+def vectorised(plain: Callable[..., Any], typed: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """A function in plain Python, for which compiled code calls what `typed` makes of the arguments' types."""
     overload(plain, jit_options=options, strict=False)(typed)
     return plain
@@ -165,7 +165,7 @@ def vectorised(plain: Callable[..., None], typed: Callable[..., Any], options: d
 
 @intrinsic
 def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-untyped-def]
-    """`gemm` by the BLAS of SciPy, through the function that Numba's own np.dot calls: others may run meanwhile.
+    """`gemm` by the BLAS of SciPy, through the function that Numba's own np.dot calls: other threads run meanwhile.
 
     BLAS has matrices by columns, so that it sees the transposes: out' = alpha b' a' + beta out'.
     """
@@ -187,22 +187,24 @@ def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-
         letter = char(ord("s" if out.dtype == types.float32 else "d"))
         shape = (columns, rows, terms)
         b_side, a_side = (place(4), width_b), (place(3), width_a)
-        builder.call(function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, place(6), columns))
-        return context.get_dummy_value()
+        return builder.call(
+            function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, place(6), columns)
+        )
 
     number = out.dtype
-    return types.void(turns, sizes, number, a, b, number, out), generate
+    return types.int32(turns, sizes, number, a, b, number, out), generate
 
 
 def plain_gemm(
     turns: tuple[bool, bool], sizes: tuple[int, ...], alpha: Real, a: Array, b: Array, beta: Real, out: Array
-) -> None:
+) -> int:
     """Set out = alpha a b + beta out, where a' stands for a if the first of `turns`, b' for b if the second.
 
-    `sizes` are rows, columns and terms of the product, and the widths of a and b.
+    `sizes` are rows, columns and terms of the product, and the widths of a and b. The answer is 0, if there is a BLAS.
     """
     product = (a.T if turns[0] else a) @ (b.T if turns[1] else b)
     np.copyto(out, alpha * product + beta * out if beta else alpha * product)
+    return 0
 
 
 def typed_gemm(turns: Any, sizes: Any, alpha: Any, a: Any, b: Any, beta: Any, out: Any) -> Any:
@@ -214,12 +216,11 @@ gemm = vectorised(plain_gemm, typed_gemm, KERNEL)
 
 
 @njit(**KERNEL)
-def multiply_any(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
+def multiply_any(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> int:
     """`gemm` with the sizes of the arrays."""
     terms = a.shape[0] if turn_a else a.shape[1]
     sizes = (out.shape[0], out.shape[1], terms, a.shape[1], b.shape[1])
-    if out.size:
-        gemm((turn_a, turn_b), sizes, Real(alpha), a, b, Real(beta), out)
+    return gemm((turn_a, turn_b), sizes, Real(alpha), a, b, Real(beta), out) if out.size else 0
 
 
 def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
@@ -231,7 +232,8 @@ def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: f
     assert out.shape == (rows, columns), "out must have the product's shape"
     assert out.flags.c_contiguous, "out must be C-contiguous"
     assert out.dtype == Real, "out must be of the model's dtype"
-    multiply_any(turn_a, turn_b, a, b, out, alpha, beta)
+    if multiply_any(turn_a, turn_b, a, b, out, alpha, beta) != 0:
+        raise RuntimeError("no matrix products: Numba does not find SciPy's BLAS")
 
 
 def multiply(a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:

@@ -131,6 +131,14 @@ class _Known:
     lines: set[int]
 
 
+def _writes_instructions(statement: ast.stmt) -> bool:
+    """Whether a function writes instructions for compiled code, or chooses them by type: plain Python runs neither."""
+    return isinstance(statement, ast.FunctionDef) and (
+        statement.name.startswith("typed_")
+        or any(isinstance(inner, ast.FunctionDef) and inner.name == "generate" for inner in statement.body)
+    )
+
+
 class Trials:
     """The changes of a generated file, and the comparisons that are to notice them.
 
@@ -147,7 +155,7 @@ class Trials:
         self._changes = [
             (statement, change)
             for statement in self._bench.tree.body
-            if (name := _defined(statement)) is not None
+            if (name := _defined(statement)) is not None and not _writes_instructions(statement)
             for change in changes(statement, name, groups)
         ]
         self.count = len(self._changes)

@@ -93,7 +93,7 @@ def vectorised(plain: Callable[..., Any], typed: Callable[..., Any], options: di
 
 
 @intrinsic
-def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-untyped-def]
+def call_gemm(typing, turns, alpha, a, b, beta, out):  # type: ignore[no-untyped-def]
     """`gemm` by the BLAS of SciPy, through the function that Numba's own np.dot calls: other threads run meanwhile.
 
     BLAS has matrices by columns, so that it sees the transposes: out' = alpha b' a' + beta out'.
@@ -104,41 +104,37 @@ def call_gemm(typing, turns, sizes, alpha, a, b, beta, out):  # type: ignore[no-
         kinds = [char] * 3 + [index] * 3 + [pointer, pointer, index, pointer, index, pointer, pointer, index]
         kind = ir.FunctionType(ir.IntType(32), kinds)
         function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
-        flags, numbers = (cgutils.unpack_tuple(builder, arguments[i]) for i in (0, 1))
-        turned_a, turned_b = (builder.select(flag, char(ord("T")), char(ord("N"))) for flag in flags)
-        rows, columns, terms, width_a, width_b = numbers
-
-        def place(n: int) -> Any:
-            data = context.make_array(signature.args[n])(context, builder, arguments[n]).data
-            return builder.bitcast(data, pointer)
-
-        by, old = (builder.bitcast(cgutils.alloca_once_value(builder, arguments[n]), pointer) for n in (2, 5))
+        turn_a, turn_b = cgutils.unpack_tuple(builder, arguments[0])
+        turned_a, turned_b = (builder.select(turn, char(ord("T")), char(ord("N"))) for turn in (turn_a, turn_b))
+        arrays = [context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (2, 3, 5)]
+        places = [builder.bitcast(array.data, pointer) for array in arrays]
+        (height_a, width_a), (_, width_b), (rows, columns) = (cgutils.unpack_tuple(builder, x.shape) for x in arrays)
+        terms = builder.select(turn_a, height_a, width_a)
+        by, old = (builder.bitcast(cgutils.alloca_once_value(builder, arguments[n]), pointer) for n in (1, 4))
         letter = char(ord("s" if out.dtype == types.float32 else "d"))
+        b_side, a_side = (places[1], width_b), (places[0], width_a)
         shape = (columns, rows, terms)
-        b_side, a_side = (place(4), width_b), (place(3), width_a)
         return builder.call(
-            function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, place(6), columns)
+            function, (letter, turned_b, turned_a, *shape, by, *b_side, *a_side, old, places[2], columns)
         )
 
     number = out.dtype
-    return types.int32(turns, sizes, number, a, b, number, out), generate
+    return types.int32(turns, number, a, b, number, out), generate
 
 
-def plain_gemm(
-    turns: tuple[bool, bool], sizes: tuple[int, ...], alpha: Real, a: Array, b: Array, beta: Real, out: Array
-) -> int:
+def plain_gemm(turns: tuple[bool, bool], alpha: Real, a: Array, b: Array, beta: Real, out: Array) -> int:
     """Set out = alpha a b + beta out, where a' stands for a if the first of `turns`, b' for b if the second.
 
-    `sizes` are rows, columns and terms of the product, and the widths of a and b. The answer is 0, if there is a BLAS.
+    The answer is 0, if there is a BLAS.
     """
     product = (a.T if turns[0] else a) @ (b.T if turns[1] else b)
     np.copyto(out, alpha * product + beta * out if beta else alpha * product)
     return 0
 
 
-def typed_gemm(turns: Any, sizes: Any, alpha: Any, a: Any, b: Any, beta: Any, out: Any) -> Any:
+def typed_gemm(turns: Any, alpha: Any, a: Any, b: Any, beta: Any, out: Any) -> Any:
     """The compiled `gemm`."""
-    return lambda turns, sizes, alpha, a, b, beta, out: call_gemm(turns, sizes, alpha, a, b, beta, out)
+    return lambda turns, alpha, a, b, beta, out: call_gemm(turns, alpha, a, b, beta, out)
 
 
 gemm = vectorised(plain_gemm, typed_gemm, KERNEL)
@@ -146,10 +142,8 @@ gemm = vectorised(plain_gemm, typed_gemm, KERNEL)
 
 @njit(**KERNEL)
 def multiply_any(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> int:
-    """`gemm` with the sizes of the arrays."""
-    terms = a.shape[0] if turn_a else a.shape[1]
-    sizes = (out.shape[0], out.shape[1], terms, a.shape[1], b.shape[1])
-    return gemm((turn_a, turn_b), sizes, Real(alpha), a, b, Real(beta), out) if out.size else 0
+    """`gemm`, compiled."""
+    return gemm((turn_a, turn_b), Real(alpha), a, b, Real(beta), out)
 
 
 def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: float, beta: float) -> None:
@@ -161,7 +155,7 @@ def product(turn_a: bool, turn_b: bool, a: Array, b: Array, out: Array, alpha: f
     assert out.shape == (rows, columns), "out must have the product's shape"
     assert out.flags.c_contiguous, "out must be C-contiguous"
     assert out.dtype == Real, "out must be of the model's dtype"
-    if multiply_any(turn_a, turn_b, a, b, out, alpha, beta) != 0:
+    if out.size and multiply_any(turn_a, turn_b, a, b, out, alpha, beta) != 0:
         raise RuntimeError("no matrix products: Numba does not find SciPy's BLAS")
 
 

@@ -97,4 +97,4 @@ def in_words(parts: Mapping[str, int]) -> str:
 
 def megabytes(size: int) -> str:
     """A number of bytes in millions of bytes, two digits or more."""
-    return f"{size / 1e6:.{1 if size < 99.5e6 else 0}f}"
+    return f"{size / 1e6:.{2 if size < 995e3 else 1 if size < 99.5e6 else 0}f}"

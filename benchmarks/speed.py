@@ -326,8 +326,11 @@ def draw(groups: dict[str, list[tuple[Work, dict[str, NDArray[np.float64]]]]]) -
     for panel, (name, group) in zip(panels[0], groups.items(), strict=True):
         each = [t["pgmdsl"] * 1e6 / (work.batch[0] * work.weights) for work, t in group]
         low, middle, high = np.quantile(each, (0.25, 0.5, 0.75), axis=1)
-        panel.errorbar([work.along for work, _ in group], middle, [middle - low, high - middle], marker="o")
+        along = [work.along for work, _ in group]
+        panel.errorbar(along, middle, [middle - low, high - middle], marker="o")
         panel.set(xlabel=LABELS[name], xscale="linear" if name == "depth" else "log", ylim=(0, None))
+        panel.set_xticks(along, [f"{x:g}" for x in along], fontsize="small")
+        panel.minorticks_off()
     panels[0][0].set_ylabel("ns per case and weight")
     figure.tight_layout()
     figure.savefig(PAGE.parent / "pictures" / "speed_scaling.png", dpi=120)

@@ -78,3 +78,13 @@ def test_the_two_commands_are_there() -> None:
     ((_, tests),) = blocks("tests")
     assert "pgmc train examples/dbm.ebm" in main
     assert "pytest" in tests
+
+
+PAGES = sorted(p for part in ("*.md", "docs/**/*.md", "examples/*.md") for p in ROOT.glob(part))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target

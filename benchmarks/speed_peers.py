@@ -1,7 +1,7 @@
 """The same work in NumPy, PyTorch and scikit-learn, float32, in place, with buffers made once.
 
 Each maker returns one update (or one temperature of annealing) as a function of a batch of bits (cases, units). All
-take momentum and weight decay, but scikit-learn's, which has neither.
+take momentum and weight decay, but scikit-learn's, which has neither, and the belief net's, which has no momentum.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import pgmdsl
-from pgmdsl.runtime.negative import SHARE, shares
+from pgmdsl.runtime.negative import TOGETHER, NegativePhase, parts_of
+from pgmdsl.runtime.positive import PositivePhase
 from pgmdsl.runtime.threads import Threads
 
 HEAD = "model M\nvisible v : binary[12] bias b\nhidden h : binary[7] bias a\nhidden g : binary[5] bias c\n"
@@ -63,11 +64,11 @@ def test_estimates_do_not_depend_on_threads(tmp_path):
     assert first.upper == second.upper
 
 
-def test_shares_cover_all_rows_in_order():
-    for rows in (1, 2, SHARE, 3 * SHARE // 2, 2000, 12345):
-        parts = shares(rows)
+def test_parts_cover_all_rows_in_order():
+    for rows in (1, 2, TOGETHER, 3 * TOGETHER // 2, 2000, 12345):
+        parts = parts_of(rows)
         assert [i for part in parts for i in range(rows)[part]] == list(range(rows))
-        assert max(part.stop - part.start for part in parts) < 1.6 * SHARE
+        assert max(part.stop - part.start for part in parts) < 1.6 * TOGETHER
 
 
 def test_parts_run_once_and_beside_each_other():
@@ -80,6 +81,25 @@ def test_parts_run_once_and_beside_each_other():
     threads.run([partial(part, n) for n in range(3)])
     threads.close()
     assert sorted(done) == [0, 1, 2]
+
+
+def test_chains_move_while_the_data_phase_runs(tmp_path, monkeypatch):
+    """The data phase of each step waits until a chain has begun to move, which it can only do on another thread."""
+    began, fill, sweep = threading.Event(), PositivePhase.fill, NegativePhase._sweep
+
+    def filling(self, batch):
+        assert began.wait(60)
+        began.clear()
+        return fill(self, batch)
+
+    def sweeping(self, *arguments):
+        began.set()
+        sweep(self, *arguments)
+
+    monkeypatch.setattr(PositivePhase, "fill", filling)
+    monkeypatch.setattr(NegativePhase, "_sweep", sweeping)
+    text = HEAD + DBM + "train { fit { updates = 3, batch = 20, negative = pcd(1, chains = 10) } }"
+    pgmdsl.train(pgmdsl.compile_text(text), data(), out=tmp_path / "run", threads=2)
 
 
 def test_what_a_part_raises_is_raised():

@@ -84,13 +84,7 @@ class Machine:
     def with_parameters(self, parameters: Mapping[str, Array]) -> Machine:
         """The same machine with other parameters."""
         return Machine(
-            self.artifact,
-            self.kernels,
-            parameters,
-            self.layers,
-            self.scale,
-            colours=self.colours,
-            lengths=self.lengths,
+            self.artifact, self.kernels, parameters, self.layers, self.scale, colours=self.colours, lengths=self.lengths
         )
 
     def with_lengths(self, lengths: Mapping[str, float]) -> Machine:
@@ -297,11 +291,10 @@ class Machine:
         What clamped and given layers send may be known: `sent`.
         """
         present: State = {n: s[n] for n in self.layers if n in clamped or n in held or n in self.given}
-        first = set(present)
         for name in self.layers:
             if name in present:
                 continue
-            if name in sent and self.neighbours(name) & present.keys() <= first:
+            if name in sent and self.neighbours(name) & present.keys() <= {*clamped, *self.given}:
                 fields[name][:] = sent[name]
             else:
                 self.kernels.field[name](self.p, present, fields[name])
@@ -334,7 +327,7 @@ class Machine:
         observed = {n: s[n] for n in self.layers if n in clamped or n in self.given}
         latent = {n: s[n] for n in self.layers if n not in observed}
         sent = self._sent(observed, latent) if all(len(e.layers) == 2 for e in self.edges) else {}
-        self.bottom_up(s, fields, clamped, held=held, sent={} if held else sent)
+        self.bottom_up(s, fields, clamped, held=held, sent=sent)
         for name in (n for _ in range(sweeps) for block in self.blocks for n in block if n in latent):
             self.kernels.field[name](self.p, latent if sent else s, fields[name])
             if name in sent:

@@ -16,10 +16,10 @@ from pgmdsl.compiler.artifact import Artifact
 from pgmdsl.compiler.model import PhaseSpec
 from pgmdsl.runtime.data import Splits
 from pgmdsl.runtime.monitor import WATCHED
+from pgmdsl.runtime.optimise import KEPT
 from pgmdsl.runtime.recipe import recipe_of
 from pgmdsl.runtime.sparse import ENTRIES, SparseRows
 
-MEMORIES = {"sgd": 1, "adam": 2, "rmsprop": 1}  # numbers that an optimiser keeps of each parameter
 NETWORKS = ("classify", "autoencode")
 
 
@@ -43,8 +43,8 @@ def _of_phase(artifact: Artifact, phase: PhaseSpec) -> dict[str, int]:
     of_weights = number * sum(math.prod(p.shape) for p in artifact.parameters.values() if p.kind == "weight")
     of_case = number * sum(layer.size for layer in artifact.layers.values())
     negative = recipe.negative
-    moving = {"exact": 0, "pcd": negative.chains, "tempering": negative.chains}.get(negative.kind, recipe.batch)
-    remembered = MEMORIES[recipe.ascent.kind] * of_parameters
+    moving = negative.states(recipe.batch)
+    remembered = len(KEPT[recipe.ascent.kind]) * of_parameters
     averages = of_parameters if recipe.average else 0
     replicas = moving * (negative.temperatures if negative.kind == "tempering" else 1)
     kept = of_parameters + remembered + averages + replicas * of_case

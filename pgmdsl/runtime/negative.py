@@ -23,12 +23,12 @@ from pgmdsl.runtime.tempering import Tempering
 from pgmdsl.runtime.threads import Task
 
 Array = NDArray[Any]
-SHARE = 500  # states, about, that move together: enough for good matrix products, and few enough for several threads
+TOGETHER = 500  # states, about, that move together: enough for good products, and few enough for several threads
 
 
-def shares(rows: int) -> list[slice]:
-    """The rows in parts of about SHARE."""
-    count = max(1, round(rows / SHARE))
+def parts_of(rows: int) -> list[slice]:
+    """The rows in parts of about TOGETHER."""
+    count = max(1, round(rows / TOGETHER))
     return [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
@@ -59,7 +59,7 @@ class NegativePhase:
         # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
         blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))
         self.order = tuple(sorted(blocks, key=lambda block: not set(block) & set(positive.observed)))
-        self._rows = {"exact": 0, "pcd": recipe.chains, "tempering": recipe.chains}.get(recipe.kind, rows)
+        self._rows = recipe.states(rows)
         self.tempering = Tempering(machine, recipe, self.order, seed) if recipe.kind == "tempering" else None
         self._s = self.tempering.cold if self.tempering else machine.new_state(self._rows)
         self._fields = machine.new_state(self._rows)
@@ -114,7 +114,7 @@ class NegativePhase:
             self.positive.draw(batch, state, fields)
         elif self.recipe.kind == "gibbs":
             self._start_at_random(batch, state)
-        return [partial(self._sweep, state, fields, rows, words) for rows in shares(len(next(iter(state.values()))))]
+        return [partial(self._sweep, state, fields, rows, words) for rows in parts_of(len(next(iter(state.values()))))]
 
     def _sweep(self, state: State, fields: State, rows: slice, words: Words) -> None:
         part, scratch = ({n: x[rows] for n, x in each.items()} for each in (state, fields))

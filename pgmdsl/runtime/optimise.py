@@ -46,14 +46,17 @@ class Rates:
     clip: float = np.inf
 
 
+# What is remembered of each parameter.
+KEPT = {"sgd": ("velocity",), "adam": ("first", "second"), "rmsprop": ("second",)}
+
+
 class Rule:
     """How a gradient becomes a step: gradient ascent with momentum, Adam, or RMSProp. `state` is all it remembers."""
 
     def __init__(self, ascent: Ascent, kernels: Kernels, like: Mapping[str, Array]) -> None:
         """At rest, for parameters of these shapes."""
         self.ascent, self.kernels = ascent, kernels
-        kept = {"sgd": ("velocity",), "adam": ("first", "second"), "rmsprop": ("second",)}[ascent.kind]
-        self.state = {f"{what}/{n}": np.zeros_like(x) for what in kept for n, x in like.items()}
+        self.state = {f"{what}/{n}": np.zeros_like(x) for what in KEPT[ascent.kind] for n, x in like.items()}
 
     def step(self, name: str, gradient: Array, rate: float, momentum: float, steps: int) -> Array:
         """The step of one parameter, in a new array; `steps` counts from 1."""

@@ -77,6 +77,10 @@ class Negative:
     chains: int = 0
     temperatures: int = TEMPERATURES
 
+    def states(self, batch: int) -> int:
+        """How many states of the model there are, with batches of so many cases; of tempering, at each temperature."""
+        return {"exact": 0, "pcd": self.chains, "tempering": self.chains}.get(self.kind, batch)
+
 
 @dataclass(frozen=True)
 class Ascent:

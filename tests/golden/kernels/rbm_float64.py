@@ -335,6 +335,25 @@ def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: fl
     step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))
 
 
+@intrinsic
+def add_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
+    """`add_words` with a loop over the rows for each number of codes, so that none looks it up."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source = address(context, builder, tables, arguments[0], INDEX(0))
+        packed = context.make_array(words)(context, builder, arguments[1])
+        (rows,) = cgutils.unpack_tuple(builder, packed.shape)
+        for number in range(2, WORD // 4 + 1, 2):
+            same = builder.icmp_signed("==", arguments[2], INDEX(number))
+            with builder.if_then(same), cgutils.for_range(builder, rows) as loop:
+                word = builder.load(builder.gep(packed.data, [loop.index]))
+                start = builder.mul(loop.index, INDEX(BLOCK))
+                add_entries(builder, source, word, address(context, builder, sums, arguments[3], start), number)
+        return context.get_dummy_value()
+
+    return types.void(tables, words, types.int64, sums), generate
+
+
 def begin(out: Array, beta: float) -> None:
     """Set out = beta out; what is there may be anything if beta is 0."""
     if beta == 0:
@@ -390,41 +409,17 @@ def store(builder: Any, value: Any, place: Any, vectors: Any) -> None:
     builder.store(value, builder.gep(place, [vectors])).align = 4
 
 
-def entry_adder(codes: int) -> Any:
-    """The instructions that add to the sums of one row an entry of each of the first tables, as many as `codes`."""
-
-    @intrinsic
-    def add_entries(typing, tables, word, sums, start):  # type: ignore[no-untyped-def]
-        """sums[start + j] += sum over g < codes of tables[g, code g of the word, j] for j < BLOCK."""
-
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            source = address(context, builder, tables, arguments[0], INDEX(0))
-            target = address(context, builder, sums, arguments[2], arguments[3])
-            parts = range(BLOCK // LANES)
-            totals = [load(builder, target, INDEX(part)) for part in parts]
-            for g in range(codes):
-                code = builder.and_(builder.lshr(arguments[1], INDEX(4 * g)), INDEX(ENTRIES - 1))
-                entry = builder.mul(builder.add(code, INDEX(g * ENTRIES)), INDEX(len(parts)))
-                for part in parts:
-                    found = load(builder, source, builder.add(entry, INDEX(part)))
-                    totals[part] = builder.fadd(totals[part], found)
-            for part in parts:
-                store(builder, totals[part], target, INDEX(part))
-            return context.get_dummy_value()
-
-        return types.void(tables, types.uint64, sums, types.int64), generate
-
-    return add_entries
-
-
-add_2_entries = entry_adder(2)
-add_4_entries = entry_adder(4)
-add_6_entries = entry_adder(6)
-add_8_entries = entry_adder(8)
-add_10_entries = entry_adder(10)
-add_12_entries = entry_adder(12)
-add_14_entries = entry_adder(14)
-add_16_entries = entry_adder(16)
+def add_entries(builder: Any, source: Any, word: Any, target: Any, codes: int) -> None:
+    """The instructions that add to the sums at `target` the entries of a word's codes, of tables at `source`."""
+    parts = range(BLOCK // LANES)
+    totals = [load(builder, target, INDEX(part)) for part in parts]
+    for g in range(codes):
+        code = builder.and_(builder.lshr(word, INDEX(4 * g)), INDEX(ENTRIES - 1))
+        entry = builder.mul(builder.add(code, INDEX(g * ENTRIES)), INDEX(len(parts)))
+        for part in parts:
+            totals[part] = builder.fadd(totals[part], load(builder, source, builder.add(entry, INDEX(part))))
+    for part in parts:
+        store(builder, totals[part], target, INDEX(part))
 
 
 def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
@@ -435,50 +430,9 @@ def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> Non
         rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
 
 
-@njit(**ORDERED)
-def add_short_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
-    """`add_words` of up to 8 codes."""
-    if codes == 2:
-        for i in range(words.size):
-            add_2_entries(tables, words[i], sums, i * BLOCK)
-    elif codes == 4:
-        for i in range(words.size):
-            add_4_entries(tables, words[i], sums, i * BLOCK)
-    elif codes == 6:
-        for i in range(words.size):
-            add_6_entries(tables, words[i], sums, i * BLOCK)
-    else:
-        for i in range(words.size):
-            add_8_entries(tables, words[i], sums, i * BLOCK)
-
-
-@njit(**ORDERED)
-def add_long_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
-    """`add_words` of more than 8 codes."""
-    if codes == 10:
-        for i in range(words.size):
-            add_10_entries(tables, words[i], sums, i * BLOCK)
-    elif codes == 12:
-        for i in range(words.size):
-            add_12_entries(tables, words[i], sums, i * BLOCK)
-    elif codes == 14:
-        for i in range(words.size):
-            add_14_entries(tables, words[i], sums, i * BLOCK)
-    else:
-        for i in range(words.size):
-            add_16_entries(tables, words[i], sums, i * BLOCK)
-
-
 def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
-
-    def add(tables: Array, words: Words, codes: int, sums: Array) -> None:
-        if codes <= 8:
-            add_short_words(tables, words, codes, sums)
-        else:
-            add_long_words(tables, words, codes, sums)
-
-    return add
+    return lambda tables, words, codes, sums: add_rows(tables, words, codes, sums)
 
 
 add_words = vectorised(plain_add_words, typed_add_words, ORDERED)

@@ -40,6 +40,7 @@ LABELS = {
     "depth": "hidden layers",
 }
 Makers = dict[str, Callable[[], Step]]
+Clocked = Callable[[int], float]  # the seconds of so many steps
 
 
 @dataclass(frozen=True)
@@ -170,31 +171,25 @@ def scaling() -> list[Work]:
     return out
 
 
-@dataclass(frozen=True)
-class Clocked:
-    """Seconds of so many steps, by whoever does them."""
-
-    seconds: Callable[[int], float]
-
-
 def measure(work: Work, rounds: int, wall: bool, jax: str | None) -> dict[str, NDArray[np.float64]]:
     """Milliseconds a step, (rounds,), by name; who cannot be imported is named and left out."""
     clock = time.perf_counter if wall or work.group == "threads" else time.process_time
-    data, timed, elsewhere = batch_of(work), {}, None
+    data, elsewhere = batch_of(work), None
+    timed: dict[str, Clocked] = {}
     for name, make in work.makers.items():
         try:
-            timed[name] = Clocked(partial(_seconds, make(), data, clock))
+            timed[name] = partial(_seconds, make(), data, clock)
         except ImportError as problem:
             print(f"{name}: left out ({problem})")
     if jax and work.jax:
         elsewhere = peers.Elsewhere(jax, *work.jax)
         which = int(clock is time.perf_counter)
-        timed["JAX"] = Clocked(lambda steps, other=elsewhere: other.seconds(steps)[which])
+        timed["JAX"] = lambda steps, other=elsewhere: other.seconds(steps)[which]  # type: ignore[misc]
     repeats = {name: _repeats(one) for name, one in timed.items()}
     times = {name: np.empty(rounds) for name in timed}
     for i in range(rounds):
         for name, one in timed.items():
-            times[name][i] = one.seconds(repeats[name]) / repeats[name] * 1e3
+            times[name][i] = one(repeats[name]) / repeats[name] * 1e3
     if elsewhere:
         elsewhere.close()
     return times
@@ -218,8 +213,8 @@ def _seconds(step: Step, data: Matrix, clock: Callable[[], float], steps: int) -
 
 def _repeats(one: Clocked) -> int:
     """How many steps take SECONDS, after one that compiles."""
-    one.seconds(1)
-    return max(1, round(SECONDS / max(one.seconds(2) / 2, 1e-6)))
+    one(1)
+    return max(1, round(SECONDS / max(one(2) / 2, 1e-6)))
 
 
 def spread(values: NDArray[np.float64], digits: int = 2) -> str:

@@ -23,7 +23,7 @@ from pgmdsl.runtime.learner import Learner
 from pgmdsl.runtime.machine import Machine
 from pgmdsl.runtime.optimise import Rates
 from pgmdsl.runtime.parameters import initial_parameters
-from pgmdsl.runtime.recipe import Recipe, recipe_of
+from pgmdsl.runtime.recipe import recipe_of
 from pgmdsl.runtime.threads import Threads
 
 COSTS: dict[str, Costs | None] = {"tables": None, "BLAS": {}}
@@ -49,7 +49,10 @@ def learner_step(text: str, phase: str, batch: int, by: str = "tables", threads:
     artifact = compiled(text, f"batch = {batch}, {phase}")
     kernels = load_kernels(artifact, COSTS[by])
     machine = machine_of(artifact, kernels, initial_parameters(artifact, kernels, 0))
-    trained, recipe = [n for n, p in artifact.parameters.items() if not p.fixed], recipe_of_first(artifact)
+    trained, recipe = (
+        [n for n, p in artifact.parameters.items() if not p.fixed],
+        recipe_of(artifact.phases[0], artifact.sizes),
+    )
     (observed,) = (n for n, layer in artifact.layers.items() if layer.role == "visible")
     learner: Any
     if isinstance(machine, BeliefNet):
@@ -67,10 +70,6 @@ def learner_step(text: str, phase: str, batch: int, by: str = "tables", threads:
         count[0] += 1
 
     return step
-
-
-def recipe_of_first(artifact: Artifact) -> Recipe:
-    return recipe_of(artifact.phases[0], artifact.sizes)
 
 
 def rbm_phase(chains: int, sweeps: int) -> str:

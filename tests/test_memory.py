@@ -75,3 +75,11 @@ def test_check_predicts_and_train_reports(tmp_path, monkeypatch):
     assert said.exit_code == 0, said.output
     assert "at its peak" in said.output
     assert (peak_bytes() or 2**30) > 30e6
+
+
+def test_sizes_that_are_not_known_are_told(tmp_path):
+    (tmp_path / "m.ebm").write_text(text(PHASES["pcd"]).replace("model M", "model M(D)").replace("[300]", "[D]"))
+    said = CliRunner().invoke(pgmc, ["check", "--info", str(tmp_path / "m.ebm")])
+    assert said.exit_code == 0
+    assert "depends on sizes that are not known" in said.output
+    assert "there is no such file" in said.output

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kernel_models import loaded, planned
 
 from pgmdsl.compiler.emit import emit_kernels
+from pgmdsl.compiler.primitives import multiply, multiply_outer, multiply_transposed
 from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind, product_seconds, worth_a_table
 from pgmdsl.compiler.primitives_states import COSTS, multiply_by_blas, multiply_by_table, multiply_states, try_table
 from pgmdsl.runtime.costs import ALWAYS, costs_from
@@ -23,6 +24,27 @@ from pgmdsl.runtime.random import stream_key
 
 SIZES = (1, 3, 15, 16, 17, 63, 64, 65, 1000)
 LEVELS = ((0.0, 1.0), (-1.0, 1.0), (0.5, 2.0))
+
+
+def test_products_by_blas():
+    """Odd shapes, no cases, parts of wider matrices, and an `out` of NaN, which 0 times is not read."""
+    rng = np.random.default_rng(1)
+    for rows, terms, columns in ((1, 1, 1), (3, 17, 5), (100, 65, 33), (7, 0, 4)):
+        a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((rows, terms), (terms, columns)))
+        wide = rng.normal(size=(rows, terms + 9)).astype(np.float32)
+        ways = [(multiply_outer, np.ascontiguousarray(a.T), b, a)]
+        if terms:
+            ways += [(multiply, a, b, a), (multiply_transposed, a, np.ascontiguousarray(b.T), a)]
+            ways += [(multiply, wide[:, 4 : 4 + terms], b, wide[:, 4 : 4 + terms])]
+        for make, left, right, matrix in ways:
+            wanted = matrix.astype(float) @ b
+            out = np.full((rows, columns), np.nan, np.float32)
+            make(left, right, out, 0.5, 0.0)
+            np.testing.assert_allclose(out, 0.5 * wanted, atol=1e-5)
+            make(left, right, out, 2.0, 3.0)
+            np.testing.assert_allclose(out, 3.5 * wanted, atol=1e-4)
+    with pytest.raises(AssertionError, match="product's shape"):
+        multiply(np.ones((2, 3), np.float32), np.ones((3, 4), np.float32), np.ones((2, 5), np.float32), 1.0, 0.0)
 
 
 def product(kind: Kind, cases: int, rows: int, columns: int, levels, seed=0):

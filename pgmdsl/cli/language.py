@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pgmdsl.cli.common import JSON, SIZES, echo_json, parse_sizes
-from pgmdsl.grammar.diagnostics import Diagnostics, ModelError, render
+from pgmdsl.grammar.diagnostics import Diagnostics, Error, ModelError, render
 from pgmdsl.grammar.diagnostics import as_json as json_of
 from pgmdsl.grammar.read import read_source
 
@@ -59,11 +59,15 @@ def _check(file: Path, sizes: dict[str, int], quiet: bool, info: bool) -> dict[s
 
 
 def _memory(file: Path, sizes: dict[str, int], quiet: bool) -> dict[str, Any]:
-    """The memory of each phase, said and returned; sizes that the file leaves open are those of the data."""
+    """The memory of each phase, said and returned; sizes that the file leaves open are those of its data, if there."""
     from pgmdsl.opening import compile_for_data
     from pgmdsl.runtime.memory import in_words, predicted_bytes
 
-    phases = predicted_bytes(compile_for_data(file, sizes, {}).artifact)
+    try:
+        phases = predicted_bytes(compile_for_data(file, sizes, {}).artifact)
+    except Error as problem:
+        click.echo(f"  the memory that training will take depends on sizes that are not known: {problem}", err=True)
+        return {"memory": None}
     if not quiet:
         for name, parts in phases.items():
             click.echo(f"  {name} will hold {in_words(parts)}")

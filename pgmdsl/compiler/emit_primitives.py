@@ -24,7 +24,9 @@ def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32"
     texts = [_text(name) for name in modules]
     statements = [(text, node) for text in texts for node in ast.parse(text).body]
     imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
-    defined = {name: (text, node) for text, node in statements for name in _defines(node)}
+    named = [(name, (text, node)) for text, node in statements for name in _defines(node)]
+    defined = dict(named)
+    assert len(defined) == len(named), "two of the embedded modules define the same name"
     needed = _reachable(_uses(ast.parse(body)) | set(roots), {name: node for name, (_, node) in defined.items()})
     pieces = [_segment(*defined[name]) for name in defined if name in needed]
     return "\n".join(_imports(imports, needed)), _join(pieces)

@@ -75,7 +75,7 @@ def add_entries(builder: Any, source: Any, word: Any, target: Any, codes: int) -
 
 
 @intrinsic
-def add_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
+def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
     """`add_words` with a loop over the rows for each number of codes, so that none looks it up."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -103,7 +103,7 @@ def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> Non
 
 def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
-    return lambda tables, words, codes, sums: add_rows(tables, words, codes, sums)
+    return lambda tables, words, codes, sums: add_coded_rows(tables, words, codes, sums)
 
 
 add_words = vectorised(plain_add_words, typed_add_words, ORDERED)

@@ -335,25 +335,6 @@ def rmsprop_step(w: Array, second: Array, gradient: Array, rate: float, keep: fl
     step_rmsprop(flat(w), flat(second), flat(gradient), Real(rate), Real(keep), Real(tiny))
 
 
-@intrinsic
-def add_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
-    """`add_words` with a loop over the rows for each number of codes, so that none looks it up."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        source = address(context, builder, tables, arguments[0], INDEX(0))
-        packed = context.make_array(words)(context, builder, arguments[1])
-        (rows,) = cgutils.unpack_tuple(builder, packed.shape)
-        for number in range(2, WORD // 4 + 1, 2):
-            same = builder.icmp_signed("==", arguments[2], INDEX(number))
-            with builder.if_then(same), cgutils.for_range(builder, rows) as loop:
-                word = builder.load(builder.gep(packed.data, [loop.index]))
-                start = builder.mul(loop.index, INDEX(BLOCK))
-                add_entries(builder, source, word, address(context, builder, sums, arguments[3], start), number)
-        return context.get_dummy_value()
-
-    return types.void(tables, words, types.int64, sums), generate
-
-
 def begin(out: Array, beta: float) -> None:
     """Set out = beta out; what is there may be anything if beta is 0."""
     if beta == 0:
@@ -422,6 +403,25 @@ def add_entries(builder: Any, source: Any, word: Any, target: Any, codes: int) -
         store(builder, totals[part], target, INDEX(part))
 
 
+@intrinsic
+def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
+    """`add_words` with a loop over the rows for each number of codes, so that none looks it up."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        source = address(context, builder, tables, arguments[0], INDEX(0))
+        packed = context.make_array(words)(context, builder, arguments[1])
+        (rows,) = cgutils.unpack_tuple(builder, packed.shape)
+        for number in range(2, WORD // 4 + 1, 2):
+            same = builder.icmp_signed("==", arguments[2], INDEX(number))
+            with builder.if_then(same), cgutils.for_range(builder, rows) as loop:
+                word = builder.load(builder.gep(packed.data, [loop.index]))
+                start = builder.mul(loop.index, INDEX(BLOCK))
+                add_entries(builder, source, word, address(context, builder, sums, arguments[3], start), number)
+        return context.get_dummy_value()
+
+    return types.void(tables, words, types.int64, sums), generate
+
+
 def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
     """Add to the sums of each row an entry of each of the tables, as many as `codes`, an even number up to 16."""
     entries, rows_of_sums = tables.reshape(-1, ENTRIES, BLOCK), sums.reshape(-1, BLOCK)
@@ -432,7 +432,7 @@ def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> Non
 
 def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
     """The compiled `add_words`."""
-    return lambda tables, words, codes, sums: add_rows(tables, words, codes, sums)
+    return lambda tables, words, codes, sums: add_coded_rows(tables, words, codes, sums)
 
 
 add_words = vectorised(plain_add_words, typed_add_words, ORDERED)

@@ -133,7 +133,7 @@ def test_the_cheaper_way_is_taken():
     assert not worth_a_table("field", costs, 1, 784, 500)
     assert worth_a_table("field", costs, 1000, 784, 500)
     assert not worth_a_table("outer", costs, 1000, 784, 500)
-    narrow, wide = (product_seconds("field", costs, 100, 17, n)[0] for n in (33, 64))
+    narrow, wide = (product_seconds("field", costs, 100, 17, n)[0] for n in (33, 48))
     assert narrow == wide  # the blocks of a table are filled up
 
 

@@ -33,9 +33,9 @@ Costs = dict[str, tuple[Cost, Cost]]
 
 
 def product_seconds(kind: Kind, costs: Costs, cases: int, rows: int, columns: int) -> tuple[float, float]:
-    """The time of a product by table, which fills up its rows to 8 (of outer products, cases), its columns to 32."""
+    """The time of a product by table, which fills up its rows to 5 (of outer products, cases), its columns to 16."""
     table, blas = costs[kind]
-    filled = (rows if kind.startswith("outer") else -(-rows // 8) * 8) * (-(-columns // 32) * 32)
+    filled = (rows if kind.startswith("outer") else -(-rows // 5) * 5) * (-(-columns // 16) * 16)
     by_table = table.call + filled * (table.weight + table.case * cases)
     return by_table, blas.call + rows * columns * (blas.weight + blas.case * cases)
 

@@ -38,7 +38,7 @@ def multiply_by_table(kind: Kind, a: Array, b: Array, out: Array, alpha: float, 
     states, rows = a.shape if outer else a.shape[::-1]
     words = np.empty((-(-states // WORD), rows), np.uint64)
     pack = pack_columns if outer else pack_rows
-    if not pack(a, Real(low), Real(high), words):
+    if not pack(np.ascontiguousarray(a), Real(low), Real(high), words):
         return False
     numbers = np.array([alpha * (high - low), low / (high - low), beta], Real)
     sum_by_table(words, states, b, kind == "field_transposed", out, kind == "outer_transposed", numbers)

@@ -1,20 +1,22 @@
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return,call-arg,arg-type,no-untyped-call"
 """Source embedded in generated files: products with states of two values, by tables of partial sums.
 
-Four states make a code. Of the four rows that they multiply all 16 partial sums are tabulated, BLOCK columns at a
-time, and each code then costs two loads and additions of vectors. Sixteen tables fit into a first-level cache; their
-codes, 64 states, make one word. Sums have one order, whatever the width of the processor's vectors.
+Five states make a code. Of the five rows that they multiply all 32 partial sums are tabulated, LANES columns at a time,
+and each code then costs one load and addition of a vector. Twelve tables fit into a first-level cache beside the sums;
+their codes, 60 states, make one word. Sums have one order, whatever the width of the processor's vectors.
 
-    words[q, i]       of row i of the states, those from 64 q on: bit k is 1 where state 64 q + k is `high`
-    panel[k, :]       of row 64 q + k of the matrix, BLOCK entries; 0 beyond its ends
-    tables[g, c, :]   `factor` times the sum over the bits k of c of rows 64 q + 4 g + k, and what `low` adds to all
-    sums[i, :]        of row i of the product, BLOCK entries
+    words[q, i]       of row i of the states, those from 60 q on: bit k is 1 where state 60 q + k is `high`
+    panel[k, :]       of row 60 q + k of the matrix, LANES entries; 0 beyond its ends
+    tables[g, c, :]   `factor` times the sum over the bits k of c of rows 60 q + 5 g + k, and what `low` adds to all
+    sums[i, :]        of row i of the product, LANES entries
 
 Source: Arlazarov, Dinic, Kronrod and Faradzhev (1970), the "method of the four Russians", there for matrices of bits.
 """
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,13 @@ from pgmdsl.compiler.primitives_float32 import Real
 # Sums as they are written, so that every processor gives the same bits.
 ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}
 
-# Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; columns of a block, states of a
-# word, entries of a table.
+# Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; states of a code and entries of
+# its table; codes and states of a word.
 LANES = 64 // np.dtype(Real).itemsize
-BLOCK = 2 * LANES
-WORD = 64
-ENTRIES = 16
+STATES = 5
+ENTRIES = 2**STATES
+CODES = 12
+WORD = STATES * CODES
 
 INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
@@ -61,17 +64,21 @@ def store(builder: Any, value: Any, place: Any, vectors: Any) -> None:
     builder.store(value, builder.gep(place, [vectors])).align = 4
 
 
+def spread(builder: Any, value: Any) -> Any:
+    """A vector of LANES times the same number."""
+    vector = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
+
+
 def add_entries(builder: Any, source: Any, word: Any, target: Any, codes: int) -> None:
     """The instructions that add to the sums at `target` the entries of a word's codes, of tables at `source`."""
-    parts = range(BLOCK // LANES)
-    totals = [load(builder, target, INDEX(part)) for part in parts]
+    total = load(builder, target, INDEX(0))
     for g in range(codes):
-        code = builder.and_(builder.lshr(word, INDEX(4 * g)), INDEX(ENTRIES - 1))
-        entry = builder.mul(builder.add(code, INDEX(g * ENTRIES)), INDEX(len(parts)))
-        for part in parts:
-            totals[part] = builder.fadd(totals[part], load(builder, source, builder.add(entry, INDEX(part))))
-    for part in parts:
-        store(builder, totals[part], target, INDEX(part))
+        code = builder.and_(builder.lshr(word, INDEX(STATES * g)), INDEX(ENTRIES - 1))
+        total = builder.fadd(total, load(builder, source, builder.add(code, INDEX(g * ENTRIES))))
+    store(builder, total, target, INDEX(0))
 
 
 @intrinsic
@@ -82,11 +89,11 @@ def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyp
         source = address(context, builder, tables, arguments[0], INDEX(0))
         packed = context.make_array(words)(context, builder, arguments[1])
         (rows,) = cgutils.unpack_tuple(builder, packed.shape)
-        for number in range(2, WORD // 4 + 1, 2):
+        for number in range(1, CODES + 1):
             same = builder.icmp_signed("==", arguments[2], INDEX(number))
             with builder.if_then(same), cgutils.for_range(builder, rows) as loop:
                 word = builder.load(builder.gep(packed.data, [loop.index]))
-                start = builder.mul(loop.index, INDEX(BLOCK))
+                start = builder.mul(loop.index, INDEX(LANES))
                 add_entries(builder, source, word, address(context, builder, sums, arguments[3], start), number)
         return context.get_dummy_value()
 
@@ -94,10 +101,10 @@ def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyp
 
 
 def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
-    """Add to the sums of each row an entry of each of the tables, as many as `codes`, an even number up to 16."""
-    entries, rows_of_sums = tables.reshape(-1, ENTRIES, BLOCK), sums.reshape(-1, BLOCK)
+    """Add to the sums of each row an entry of each of the tables, as many as `codes`."""
+    entries, rows_of_sums = tables.reshape(-1, ENTRIES, LANES), sums.reshape(-1, LANES)
     for g in range(codes):
-        code = words >> np.uint64(4 * g) & np.uint64(ENTRIES - 1)
+        code = words >> np.uint64(STATES * g) & np.uint64(ENTRIES - 1)
         rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
 
 
@@ -159,17 +166,54 @@ def aligned(count: int) -> Array:
     return room[start : start + count]
 
 
+@intrinsic
+def compare(typing, source, start, number):  # type: ignore[no-untyped-def]
+    """`equal_bits` by one comparison of vectors."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, first, value = arguments
+        found = load(builder, address(context, builder, source, array, first), INDEX(0))
+        same = builder.fcmp_ordered("==", found, spread(builder, value))
+        return builder.zext(builder.bitcast(same, ir.IntType(LANES)), INDEX)
+
+    return types.uint64(source, types.int64, source.dtype), generate
+
+
+def plain_equal_bits(source: Array, start: int, number: Real) -> np.uint64:
+    """Bit k is 1 where source[start + k] is `number`, k < LANES, `source` a vector."""
+    powers = np.uint64(1) << np.arange(LANES, dtype=np.uint64)
+    return np.uint64(powers[source[start : start + LANES] == number].sum())
+
+
+def typed_equal_bits(source: Any, start: Any, number: Any) -> Any:
+    """The compiled `equal_bits`."""
+    return lambda source, start, number: compare(source, start, number)
+
+
+equal_bits = vectorised(plain_equal_bits, typed_equal_bits, ORDERED)
+
+
 @njit(**ORDERED)
 def pack_rows(a: Array, low: Real, high: Real, words: Words) -> bool:
     """Pack the states of each row of `a`; whether all are `low` or `high`, without which the words mean nothing."""
+    entries, width, strange = a.reshape(-1), a.shape[1], np.uint64(0)
     for i in range(a.shape[0]):
-        strange = False
         for q in range(words.shape[0]):
-            states, word = a[i, q * WORD : (q + 1) * WORD], np.uint64(0)
-            for k in range(states.size):
-                word |= np.uint64(states[k] == high) << np.uint64(k)
-                strange |= (states[k] != high) & (states[k] != low)
-            words[q, i] = word
+            start, count = i * width + q * WORD, min(WORD, width - q * WORD)
+            word = known = np.uint64(0)
+            for k in range(0, count, LANES):
+                if start + k + LANES <= entries.size:
+                    ones, zeros = equal_bits(entries, start + k, high), equal_bits(entries, start + k, low)
+                    word |= ones << np.uint64(k)
+                    known |= (ones | zeros) << np.uint64(k)
+                else:
+                    for n in range(k, count):
+                        state = entries[start + n]
+                        word |= np.uint64(state == high) << np.uint64(n)
+                        known |= np.uint64((state == high) | (state == low)) << np.uint64(n)
+            inside = (np.uint64(1) << np.uint64(count)) - np.uint64(1)
+            words[q, i] = word & inside
+            strange |= inside & ~known
         if strange:
             return False
     return True
@@ -193,39 +237,38 @@ def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
 
 @njit(**ORDERED)
 def fill_panel(b: Array, row: int, column: int, count: int, panel: Array) -> None:
-    """The panel of b[row : row + count, column : column + BLOCK]."""
+    """The panel of b[row : row + count, column : column + LANES]."""
     for k in range(count):
-        target = panel[k * BLOCK : (k + 1) * BLOCK]
-        width = min(BLOCK, b.shape[1] - column) if row + k < b.shape[0] else 0
+        target = panel[k * LANES : (k + 1) * LANES]
+        width = min(LANES, b.shape[1] - column) if row + k < b.shape[0] else 0
         if width > 0:
             source = b[row + k, column : column + width]
             for j in range(width):
                 target[j] = source[j]
-        for j in range(width, BLOCK):
+        for j in range(width, LANES):
             target[j] = Real(0.0)
 
 
 @njit(**ORDERED)
 def fill_panel_transposed(b: Array, row: int, column: int, count: int, panel: Array) -> None:
-    """The panel of b'[row : row + count, column : column + BLOCK], and more rows up to a multiple of LANES."""
+    """The panel of b'[row : row + count, column : column + LANES], and more rows up to a multiple of LANES."""
     entries, (height, width) = b.reshape(-1), b.shape
     for k in range(0, count, LANES):
-        for j in range(0, BLOCK, LANES):
-            if row + k + LANES <= width and column + j + LANES <= height:
-                transpose_square(entries, (column + j) * width + row + k, width, panel, k * BLOCK + j, BLOCK)
-                continue
-            for n in range(k, k + LANES):
-                for m in range(j, j + LANES):
-                    inside = row + n < width and column + m < height
-                    panel[n * BLOCK + m] = b[column + m, row + n] if inside else Real(0.0)
+        if row + k + LANES <= width and column + LANES <= height:
+            transpose_square(entries, column * width + row + k, width, panel, k * LANES, LANES)
+            continue
+        for n in range(k, k + LANES):
+            for m in range(LANES):
+                inside = row + n < width and column + m < height
+                panel[n * LANES + m] = b[column + m, row + n] if inside else Real(0.0)
 
 
-def spread(builder: Any, value: Any) -> Any:
-    """A vector of LANES times the same number."""
-    vector = ir.VectorType(value.type, LANES)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
+def partial_sums(rows: list[Any], least: Any, add: Any, multiply: Any) -> list[Any]:
+    """By code, the sum of its rows, and `least` times the sum of all: numbers, or instructions that make them."""
+    sums = [multiply(least, reduce(add, rows))]
+    for row in rows:
+        sums += [add(x, row) for x in sums]
+    return sums
 
 
 @intrinsic
@@ -234,18 +277,13 @@ def add_up(typing, source, start, stride, factor, least, tables, begin):  # type
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         array, first, apart, times, low, target, place = arguments
-        times, low, parts = spread(builder, times), spread(builder, low), BLOCK // LANES
+        times, low = spread(builder, times), spread(builder, low)
         entry = address(context, builder, tables, target, place)
-        for part in range(parts):
-            starts = (builder.add(first, builder.mul(apart, INDEX(k))) for k in range(4))
-            found = (load(builder, address(context, builder, source, array, at), INDEX(part)) for at in starts)
-            a, b, c, d = (builder.fmul(times, row) for row in found)
-            ab, cd = builder.fadd(a, b), builder.fadd(c, d)
-            none = builder.fmul(low, builder.fadd(ab, cd))
-            sums = [none, *(builder.fadd(none, x) for x in (a, b, ab))]
-            sums += [builder.fadd(x, more) for more in (c, d, cd) for x in sums[:4]]
-            for code, total in enumerate(sums):
-                store(builder, total, entry, INDEX(code * parts + part))
+        starts = (builder.add(first, builder.mul(apart, INDEX(k))) for k in range(STATES))
+        found = (load(builder, address(context, builder, source, array, at), INDEX(0)) for at in starts)
+        sums = partial_sums([builder.fmul(times, row) for row in found], low, builder.fadd, builder.fmul)
+        for code, total in enumerate(sums):
+            store(builder, total, entry, INDEX(code))
         return context.get_dummy_value()
 
     place, number = types.int64, source.dtype
@@ -255,15 +293,12 @@ def add_up(typing, source, start, stride, factor, least, tables, begin):  # type
 def plain_fill_table(
     source: Array, start: int, stride: int, factor: Real, least: Real, tables: Array, begin: int
 ) -> None:
-    """Fill in the table of four rows of BLOCK entries, the first of which begins at `start`, at `begin` in `tables`.
+    """Fill in the table of STATES rows of LANES entries, the first of which begins at `start`, at `begin` in `tables`.
 
     `least` times the sum of the rows is added to every entry, `factor` multiplies all.
     """
-    a, b, c, d = (factor * source[start + k * stride : start + k * stride + BLOCK] for k in range(4))
-    none = least * ((a + b) + (c + d))
-    sums = [none, none + a, none + b, none + (a + b)]
-    sums += [x + more for more in (c, d, c + d) for x in sums]
-    tables[begin : begin + ENTRIES * BLOCK] = np.concatenate(sums)
+    rows = [factor * source[start + k * stride : start + k * stride + LANES] for k in range(STATES)]
+    tables[begin : begin + ENTRIES * LANES] = np.concatenate(partial_sums(rows, least, operator.add, operator.mul))
 
 
 def typed_fill_table(source: Any, start: Any, stride: Any, factor: Any, least: Any, tables: Any, begin: Any) -> Any:
@@ -280,15 +315,15 @@ fill_table = vectorised(plain_fill_table, typed_fill_table, ORDERED)
 def fill_tables(source: Array, start: int, stride: int, codes: int, factor: Real, least: Real, tables: Array) -> None:
     """The tables of so many codes, of rows that begin at `start` in the vector `source`, `stride` apart."""
     for g in range(codes):
-        fill_table(source, start + 4 * g * stride, stride, factor, least, tables, g * ENTRIES * BLOCK)
+        fill_table(source, start + STATES * g * stride, stride, factor, least, tables, g * ENTRIES * LANES)
 
 
 @njit(**ORDERED)
 def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
-    """Set out[:, column : column + BLOCK] = sums + beta of what is there, which may be anything if beta is 0."""
-    width = min(BLOCK, out.shape[1] - column)
+    """Set out[:, column : column + LANES] = sums + beta of what is there, which may be anything if beta is 0."""
+    width = min(LANES, out.shape[1] - column)
     for i in range(out.shape[0]):
-        source, target = sums[i * BLOCK : i * BLOCK + width], out[i, column : column + width]
+        source, target = sums[i * LANES : i * LANES + width], out[i, column : column + width]
         if beta == Real(0.0):
             for j in range(width):
                 target[j] = source[j]
@@ -299,20 +334,19 @@ def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
 
 @njit(**ORDERED)
 def put_sums_transposed(sums: Array, column: int, beta: Real, out: Array) -> None:
-    """Set out[column : column + BLOCK, :] = sums' + beta of what is there, which may be anything if beta is 0."""
+    """Set out[column : column + LANES, :] = sums' + beta of what is there, which may be anything if beta is 0."""
     square, (height, width) = aligned(LANES * LANES), out.shape
-    for j in range(0, min(BLOCK, height - column), LANES):
-        for i in range(0, width, LANES):
-            transpose_square(sums, i * BLOCK + j, BLOCK, square, 0, LANES)
-            count = min(LANES, width - i)
-            for n in range(min(LANES, height - column - j)):
-                source, target = square[n * LANES : n * LANES + count], out[column + j + n, i : i + count]
-                if beta == Real(0.0):
-                    for m in range(count):
-                        target[m] = source[m]
-                else:
-                    for m in range(count):
-                        target[m] = source[m] + beta * target[m]
+    for i in range(0, width, LANES):
+        transpose_square(sums, i * LANES, LANES, square, 0, LANES)
+        count = min(LANES, width - i)
+        for n in range(min(LANES, height - column)):
+            source, target = square[n * LANES : n * LANES + count], out[column + n, i : i + count]
+            if beta == Real(0.0):
+                for m in range(count):
+                    target[m] = source[m]
+            else:
+                for m in range(count):
+                    target[m] = source[m] + beta * target[m]
 
 
 @njit(**ORDERED)
@@ -325,20 +359,20 @@ def sum_by_table(
     """
     height, columns = b.shape[::-1] if read_transposed else b.shape
     entries, factor, least = b.reshape(-1), numbers[0], numbers[1]
-    sums = aligned((words.shape[1] + LANES) * BLOCK)
-    panel, tables = aligned(WORD * BLOCK), aligned(WORD // 4 * ENTRIES * BLOCK)
-    for column in range(0, columns, BLOCK):
+    sums = aligned((words.shape[1] + LANES) * LANES)
+    panel, tables = aligned((WORD + LANES) * LANES), aligned(CODES * ENTRIES * LANES)
+    for column in range(0, columns, LANES):
         sums[:] = Real(0.0)
         for q in range(words.shape[0]):
-            row, codes = q * WORD, 2 * ((min(WORD, states - q * WORD) + 7) // 8)
-            if not read_transposed and row + 4 * codes <= height and column + BLOCK <= columns:
+            row, codes = q * WORD, -(-min(WORD, states - q * WORD) // STATES)
+            if not read_transposed and row + STATES * codes <= height and column + LANES <= columns:
                 fill_tables(entries, row * columns + column, columns, codes, factor, least, tables)
             else:
                 if read_transposed:
-                    fill_panel_transposed(b, row, column, 4 * codes, panel)
+                    fill_panel_transposed(b, row, column, STATES * codes, panel)
                 else:
-                    fill_panel(b, row, column, 4 * codes, panel)
-                fill_tables(panel, 0, BLOCK, codes, factor, least, tables)
+                    fill_panel(b, row, column, STATES * codes, panel)
+                fill_tables(panel, 0, LANES, codes, factor, least, tables)
             add_words(tables, words[q], codes, sums)
         if write_transposed:
             put_sums_transposed(sums, column, numbers[2], out)

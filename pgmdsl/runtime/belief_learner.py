@@ -97,6 +97,7 @@ class BeliefLearner:
         core = machine.core
         self._sampled = [n for n in core.layers if n in observed or machine.below(n)]
         self.parts["core"] = learner(core, self._core_recipe(exact), self._sampled, found)
+        self.parts["core"].negative.keeps = True  # recognition learns from its states
         dreams = replace(exact, batch=max(recipe.batch, recipe.negative.chains))
         for name, target in machine.recognition.items() if sleeps else ():
             units = set(layers[name].parameters.values())

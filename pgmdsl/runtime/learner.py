@@ -138,6 +138,7 @@ class Learner:
             if name not in arrays or arrays[name].shape != array.shape:
                 raise Error(f"the checkpoint's {name} does not fit this model and its settings; it is of another run")
             array[...] = arrays[name]
+        self.optimiser.pace.forget()
 
     # --- steps --------------------------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ class Learner:
                 x = np.zeros((UNITS_DRAWN, zero.size), self.machine.dtype)
                 key = stream_key(self.seed, *words, "variance", name)
                 self.machine.kernels.sample[name](self.machine.p, np.zeros_like(x), zero[0], 1.0, key, x)
-                self.optimiser.pace.variance[name][:] = x.var(axis=0, dtype=np.float64)
+                self.optimiser.pace.follow(name, x.var(axis=0, dtype=np.float64), 1.0)
         self.negative.start(words, held)
 
     def step(
@@ -236,8 +237,7 @@ class Learner:
         self.positive.draw(batch, s, scratch)
         for name in self.latent:
             variance = batch.share @ np.square(s[name] - batch.share @ s[name], dtype=np.float64)
-            running = self.optimiser.pace.variance[name]
-            running += (variance - running) * OFFSET_RATE
+            self.optimiser.pace.follow(name, variance, OFFSET_RATE)
 
     # --- phases -------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class NegativePhase:
         paired: whether each state belongs to a case of the batch, and has its weight.
         residual: whether the phases differ in one layer of each edge only, and by its mean: then one product, of the
             others' statistics with what is left of its states, is the difference of the phases' two.
+        keeps: whether its states are used after a step, for which layers that are shown by their means are drawn too.
         apart: whether the next states follow from the last and the parameters alone, whatever the data phase does.
     """
 
@@ -54,7 +55,7 @@ class NegativePhase:
         )
         free = [sum(name not in machine.given for name in edge.layers) for edge in machine.edges]
         self.residual = recipe.kind == "conditional" and all(count == 1 for count in free)
-        self.apart = recipe.kind in ("pcd", "tempering")
+        self.apart = self.keeps = recipe.kind in ("pcd", "tempering")
         # A sweep begins at the data, so that it starts from what the hidden layers know of them (cd) or were left at
         # (pcd), and ends with hidden layers, whose means then serve both the statistics and their draws.
         blocks = tuple(b for block in machine.blocks if (b := tuple(n for n in block if n not in machine.given)))
@@ -87,7 +88,7 @@ class NegativePhase:
             self.tempering.start(self.positive.running)
 
     def states(self, cases: int) -> State:
-        """The states last sampled, as many as there are chains, or cases in the batch; where there are some."""
+        """The states last sampled, if it `keeps` them: as many as there are chains, or cases in the batch."""
         if self.recipe.kind in ("exact", "conditional"):
             return {}
         return {n: x[: cases if self.paired else self._rows] for n, x in self._s.items()}
@@ -119,7 +120,14 @@ class NegativePhase:
     def _sweep(self, state: State, fields: State, rows: slice, words: Words) -> None:
         part, scratch = ({n: x[rows] for n, x in each.items()} for each in (state, fields))
         words = (*words, rows.start) if rows.start else words
-        self.machine.gibbs(part, scratch, self.recipe.sweeps, self.seed, words, order=self.order)
+        machine, last, sweeps = self.machine, self.order[-1], self.recipe.sweeps
+        if self.keeps or any(name in machine.lateral for name in last):
+            machine.gibbs(part, scratch, sweeps, self.seed, words, order=self.order)
+            return
+        machine.gibbs(part, scratch, sweeps - 1, self.seed, words, order=self.order)
+        machine.gibbs(part, scratch, 1, self.seed, (*words, "last"), last, self.order)
+        for name in last:
+            machine.kernels.field[name](machine.p, part, scratch[name])
 
     def shown(self, batch: Batch) -> Shown:
         """The states that `moves` has made, the layers drawn last by their conditional means."""

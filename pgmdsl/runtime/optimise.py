@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -56,13 +57,15 @@ class Rule:
     def __init__(self, ascent: Ascent, kernels: Kernels, like: Mapping[str, Array]) -> None:
         """At rest, for parameters of these shapes."""
         self.ascent, self.kernels = ascent, kernels
-        self.state = {f"{what}/{n}": np.zeros_like(x) for what in KEPT[ascent.kind] for n, x in like.items()}
+        kept = KEPT[ascent.kind]
+        self.state = {f"{what}/{n}": np.zeros_like(x) for what in kept for n, x in like.items()}
+        self._of = {n: {what: _matrix(self.state[f"{what}/{n}"]) for what in kept} for n in like}
 
     def step(self, name: str, gradient: Array, rate: float, momentum: float, steps: int) -> Array:
         """The step of one parameter, in a new array; `steps` counts from 1."""
         out = np.zeros_like(gradient)
         to, by = _matrix(out), _matrix(gradient)
-        ascent, state = self.ascent, {k.partition("/")[0]: _matrix(x) for k, x in self._of(name)}
+        ascent, state = self.ascent, self._of[name]
         match ascent.kind:
             case "sgd":
                 self.kernels.momentum_step(to, state["velocity"], by, rate, momentum, 0.0)
@@ -72,9 +75,6 @@ class Rule:
             case "rmsprop":
                 self.kernels.rmsprop_step(to, state["second"], by, rate, ascent.keep_second, ascent.tiny)
         return out
-
-    def _of(self, name: str) -> list[tuple[str, Array]]:
-        return [(k, x) for k, x in self.state.items() if k.partition("/")[2] == name]
 
 
 def _matrix(x: Array) -> Array:
@@ -117,6 +117,7 @@ class Optimiser:
         self.pace = Pace(machine, self.coordinates, self.statistics, standardise=standardise)
         self._masks = {w: m.reshape(machine.p[w].shape) for w, m in (masks or {}).items() if w in self.weights}
         self._shift = {n: np.zeros_like(d) for n, d in self.statistics.delta.items()}
+        self._nothing = {n: np.zeros_like(d) for n, d in self.statistics.delta.items()}
 
     # --- a step -------------------------------------------------------------------------------------------
 
@@ -149,12 +150,12 @@ class Optimiser:
         """By bias, its gradient in the units it moves in; by layer, what of d its bias accounts for."""
         raw: dict[str, Array] = {}
         delta, factor = self.statistics.delta, self.coordinates.factor
-        absorbed = {n: np.zeros_like(d) for n, d in delta.items()}
+        absorbed = dict(self._nothing)
         for bias, layers in self.biases.items():
-            gradient = np.asarray(sum(factor[n] * delta[n] for n in layers))
+            gradient = reduce(np.add, [factor[n] * delta[n] for n in layers])
             raw[bias] = (gradient / units[bias]).astype(self.machine.dtype)
             for name in layers:
-                absorbed[name][:] = gradient / (factor[name] * len(layers))
+                absorbed[name] = (gradient / (factor[name] * len(layers))).astype(self.machine.dtype, copy=False)
         return raw, absorbed
 
     def _own_gradients(self, absorbed: Mapping[str, Array]) -> dict[str, Array]:

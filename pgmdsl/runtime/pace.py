@@ -48,11 +48,16 @@ class Pace:
         self.variance = {n: np.zeros(layers[n].size) for n in machine.layers}
         self.exposure = {n: np.ones(1) for n in machine.layers}
         self.information = {p: x.copy() for p, x in statistics.information.items()}
+        self._known: dict[str, Array] = {}
 
     def arrays(self) -> dict[str, Array]:
         """All that is carried from step to step."""
         parts = {"variance": self.variance, "exposure": self.exposure, "information": self.information}
         return {f"{what}/{n}": x for what, values in parts.items() for n, x in values.items()}
+
+    def forget(self) -> None:
+        """Work out divisors anew when they are next asked for, as what they are made of has changed."""
+        self._known.clear()
 
     # --- measured -----------------------------------------------------------------------------------------
 
@@ -81,11 +86,19 @@ class Pace:
             counted = [s[n].sum(axis=1) for n in self.machine.artifact.layers[name].counted if n in s]
             if counted:
                 self.exposure[name][:] = max(1.0, float(share @ np.square(np.asarray(sum(counted)))) / LARGE)
+        self.forget()
+
+    def follow(self, name: str, variance: Array, rate: float) -> None:
+        """Let the variance of a layer's units go so far towards this one, (size,)."""
+        self.variance[name] += (variance - self.variance[name]) * rate
+        self.forget()
 
     def rescale(self, moved: Mapping[str, Array]) -> None:
-        """The variances of statistics that have been multiplied by these factors."""
+        """The variances of statistics that have been multiplied by these factors, with what scales their fields."""
         for name, factor in moved.items():
             self.variance[name] *= np.square(factor)
+        if moved:
+            self.forget()
 
     # --- divisors -----------------------------------------------------------------------------------------
 
@@ -100,16 +113,20 @@ class Pace:
 
     def of_weight(self, weight: str) -> Array:
         """Of the weight's shape, or broadcast to it."""
-        layers, out = self.machine.artifact.parameters[weight].layers, np.ones(())
-        for i, name in enumerate(layers):
-            out = out * self.of_layer(name).reshape([-1 if j == i else 1 for j in range(len(layers))])
-        return out
+        if weight not in self._known:
+            layers, out = self.machine.artifact.parameters[weight].layers, np.ones(())
+            for i, name in enumerate(layers):
+                out = out * self.of_layer(name).reshape([-1 if j == i else 1 for j in range(len(layers))])
+            self._known[weight] = out
+        return self._known[weight]
 
     def of_bias(self, bias: str) -> Array:
         """(size,): also over the squares of what scales its field, the mean over the layers that share it."""
-        factor, layers = self.coordinates.factor, self.coordinates.biases[bias]
-        total = sum(np.square(factor[n]) * self.exposure[n] * self.of_layer(n) for n in layers)
-        return np.asarray(total / len(layers))
+        if bias not in self._known:
+            factor, layers = self.coordinates.factor, self.coordinates.biases[bias]
+            total = sum(np.square(factor[n]) * self.exposure[n] * self.of_layer(n) for n in layers)
+            self._known[bias] = np.asarray(total / len(layers))
+        return self._known[bias]
 
 
 def principal(x: Array) -> Array:

@@ -131,6 +131,8 @@ def test_the_cheaper_way_is_taken():
         by_table, by_blas = product_seconds("field", costs, cases, rows, columns)
         assert worth_a_table("field", costs, cases, rows, columns) == (by_table < 0.85 * by_blas)
     assert not worth_a_table("field", costs, 1, 784, 500)
+    cheap: Costs = {"field": (Cost(0, 0, 0, least=8), Cost(1e-6, 3e-10, 2e-11))}
+    assert [worth_a_table("field", cheap, cases, 784, 500) for cases in (1, 7, 8)] == [False, False, True]
     assert worth_a_table("field", costs, 1000, 784, 500)
     assert not worth_a_table("outer", costs, 1000, 784, 500)
     narrow, wide = (product_seconds("field", costs, 100, 17, n)[0] for n in (33, 48))
@@ -143,6 +145,8 @@ def test_costs_from_elsewhere_are_verified():
     for bad in (
         {"field": [[1e-6, 1e-10, 1e-12]]},
         {"field": [[1e-6, 1e-10], [1, 1, 1]]},
+        {"field": [[1e-6, 1e-10, 1, 1, 1], [1, 1, 1]]},
+        {"field": [[1e-6, 1e-10, 1, float("inf")], [1, 1, 1]]},
         {"field": [[float("nan"), 0, 0], [0, 0, 0]]},
         {"field": [[-1, 0, 0], [0, 0, 0]]},
         {"elsewhere": good["field"]},

@@ -25,6 +25,9 @@ SMALLEST = 32  # of the sizes of a weight, for which tables are thought of
 FEWEST = 2**14  # its entries
 SIZE, FEW, MANY, TINY = 512, 32, 256, 32  # of the weights, and the numbers of cases, that are measured
 REPEATS = 15
+# Cases from which tables are thought of. For fewer, a table of five states has more sums, 32, than the product needs
+# additions, and BLAS multiplies a vector several times faster than its times of matrices say.
+LEAST = 8.0
 # Costs by which tables make all the products that they can: for tests.
 ALWAYS: Costs = {kind: (Cost(0, 0, 0), Cost(1, 0, 0)) for kind in get_args(Kind)}
 
@@ -109,7 +112,7 @@ def _measure(module: ModuleType, kind: Kind) -> tuple[Cost, Cost]:
     """The costs of one kind of product, from the shortest times of three sizes."""
     times = [_shortest(module, kind, cases, size) for cases, size in ((TINY, TINY), (FEW, SIZE), (MANY, SIZE))]
     table, blas = (_fit(*(pair[way] for pair in times)) for way in (0, 1))
-    return table, blas
+    return table._replace(least=LEAST), blas
 
 
 def _fit(tiny: float, few: float, many: float) -> Cost:

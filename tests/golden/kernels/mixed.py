@@ -787,11 +787,12 @@ Kind = Literal["field", "field_transposed", "outer", "outer_transposed"]
 
 
 class Cost(NamedTuple):
-    """Seconds: of a call, more of each weight, and more of each weight and case."""
+    """Seconds: of a call, more of each weight, and more of each weight and case; and from how many cases that is so."""
 
     call: float
     weight: float
     case: float
+    least: float = 0.0
 
 
 # By kind of product, its costs by table and by BLAS.
@@ -811,7 +812,7 @@ def worth_a_table(kind: Kind, costs: Costs, cases: int, rows: int, columns: int)
     if kind not in costs:
         return False
     by_table, by_blas = product_seconds(kind, costs, cases, rows, columns)
-    return by_table < MARGIN * by_blas
+    return cases >= costs[kind][0].least and by_table < MARGIN * by_blas
 
 
 Levels = tuple[float, float]

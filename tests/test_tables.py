@@ -22,7 +22,7 @@ from pgmdsl.compiler.primitives_states import COSTS, multiply_by_blas, multiply_
 from pgmdsl.runtime.costs import ALWAYS, costs_from
 from pgmdsl.runtime.random import stream_key
 
-SIZES = (1, 3, 15, 16, 17, 63, 64, 65, 1000)
+SIZES = (1, 3, 5, 15, 16, 17, 59, 60, 61, 63, 64, 65, 1000)
 LEVELS = ((0.0, 1.0), (-1.0, 1.0), (0.5, 2.0))
 
 
@@ -80,7 +80,7 @@ def check_product(kind: Kind, cases: int, rows: int, columns: int, levels, alpha
 def test_awkward_shapes(kind, levels):
     for n, rows in enumerate(SIZES):
         columns = SIZES[-1 - n]
-        for cases in (1, 2, 15, 16, 17, 64, 65, 257):
+        for cases in (1, 2, 15, 16, 17, 60, 61, 64, 65, 257):
             check_product(kind, cases, rows, columns, levels, 1.0, 0.0)
             check_product(kind, cases, columns, rows, levels, -0.5, 1.0)
 
@@ -97,6 +97,20 @@ def test_awkward_shapes(kind, levels):
 )
 def test_any_shape(kind, cases, rows, columns, levels, alpha, beta):
     check_product(kind, cases, rows, columns, levels, alpha, beta)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_what_is_not_a_state_is_seen_wherever_it_is(kind):
+    """At every place of arrays that end within a word, a vector and a code, and before their ends."""
+    for cases, size in ((3, 133), (133, 3)):
+        states, other, wanted = product(kind, cases, size, 2, LEVELS[0])
+        out = np.empty_like(wanted, np.float32)
+        for place in np.ndindex(states.shape):
+            before = states[place]
+            states[place] = 0.5
+            assert not multiply_by_table(kind, states, other, out, 1.0, 0.0, LEVELS[0])
+            states[place] = before
+        assert multiply_by_table(kind, states, other, out, 1.0, 0.0, LEVELS[0])
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

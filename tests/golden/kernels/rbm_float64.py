@@ -364,12 +364,17 @@ def put_back(out: Array, earlier: Array | None, held: NDArray[np.bool_] | None) 
 # Sums as they are written, so that every processor gives the same bits.
 ORDERED: dict[str, Any] = KERNEL | {"fastmath": False}
 # Numbers in a vector of 64 bytes, which LLVM splits where the processor's are shorter; states of a code and entries of
-# its table; codes and states of a word.
+# its table; codes and states of a word; columns that are summed side by side, so that matrices are read and written in
+# long pieces.
 LANES = 64 // np.dtype(Real).itemsize
 STATES = 5
 ENTRIES = 2**STATES
 CODES = 12
 WORD = STATES * CODES
+BLOCK = 8 * LANES
+# Numbers of a matrix that stays in a cache. Its rows are read where they are; of a larger one a vector that lies across
+# two lines of the cache, as rows begin anywhere, takes twice as long, so that its rows are copied first.
+NEAR = 2**20
 INDEX = ir.IntType(64)
 Words = NDArray[np.uint64]
 
@@ -411,7 +416,7 @@ def add_entries(builder: Any, source: Any, word: Any, target: Any, codes: int) -
 
 
 @intrinsic
-def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyped-def]
+def add_coded_rows(typing, tables, words, codes, sums, first, stride):  # type: ignore[no-untyped-def]
     """`add_words` with a loop over the rows for each number of codes, so that none looks it up."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -422,24 +427,24 @@ def add_coded_rows(typing, tables, words, codes, sums):  # type: ignore[no-untyp
             same = builder.icmp_signed("==", arguments[2], INDEX(number))
             with builder.if_then(same), cgutils.for_range(builder, rows) as loop:
                 word = builder.load(builder.gep(packed.data, [loop.index]))
-                start = builder.mul(loop.index, INDEX(LANES))
+                start = builder.add(arguments[4], builder.mul(loop.index, arguments[5]))
                 add_entries(builder, source, word, address(context, builder, sums, arguments[3], start), number)
         return context.get_dummy_value()
 
-    return types.void(tables, words, types.int64, sums), generate
+    return types.void(tables, words, types.int64, sums, types.int64, types.int64), generate
 
 
-def plain_add_words(tables: Array, words: Words, codes: int, sums: Array) -> None:
-    """Add to the sums of each row an entry of each of the tables, as many as `codes`."""
-    entries, rows_of_sums = tables.reshape(-1, ENTRIES, LANES), sums.reshape(-1, LANES)
+def plain_add_words(tables: Array, words: Words, codes: int, sums: Array, first: int, stride: int) -> None:
+    """Add an entry of each of so many tables to the sums of each row, from first + i stride on for row i."""
+    entries, rows = tables.reshape(-1, ENTRIES, LANES), sums.reshape(-1, stride)[: len(words), first : first + LANES]
     for g in range(codes):
         code = words >> np.uint64(STATES * g) & np.uint64(ENTRIES - 1)
-        rows_of_sums[: len(words)] += entries[g, code.astype(np.intp)]
+        rows += entries[g, code.astype(np.intp)]
 
 
-def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any) -> Any:
+def typed_add_words(tables: Any, words: Any, codes: Any, sums: Any, first: Any, stride: Any) -> Any:
     """The compiled `add_words`."""
-    return lambda tables, words, codes, sums: add_coded_rows(tables, words, codes, sums)
+    return lambda tables, words, codes, sums, first, stride: add_coded_rows(tables, words, codes, sums, first, stride)
 
 
 add_words = vectorised(plain_add_words, typed_add_words, ORDERED)
@@ -565,16 +570,16 @@ def pack_columns(a: Array, low: Real, high: Real, words: Words) -> bool:
 
 
 @njit(**ORDERED)
-def fill_panel(b: Array, row: int, column: int, count: int, panel: Array) -> None:
-    """The panel of b[row : row + count, column : column + LANES]."""
+def fill_panel(b: Array, row: int, column: int, count: int, stride: int, panel: Array) -> None:
+    """The panel of b[row : row + count, column : column + stride]."""
     for k in range(count):
-        target = panel[k * LANES : (k + 1) * LANES]
-        width = min(LANES, b.shape[1] - column) if row + k < b.shape[0] else 0
+        target = panel[k * stride : (k + 1) * stride]
+        width = min(stride, b.shape[1] - column) if row + k < b.shape[0] else 0
         if width > 0:
             source = b[row + k, column : column + width]
             for j in range(width):
                 target[j] = source[j]
-        for j in range(width, LANES):
+        for j in range(width, stride):
             target[j] = Real(0.0)
 
 
@@ -648,11 +653,11 @@ def fill_tables(source: Array, start: int, stride: int, codes: int, factor: Real
 
 
 @njit(**ORDERED)
-def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
-    """Set out[:, column : column + LANES] = sums + beta of what is there, which may be anything if beta is 0."""
-    width = min(LANES, out.shape[1] - column)
+def put_sums(sums: Array, stride: int, column: int, beta: Real, out: Array) -> None:
+    """Set `stride` columns of `out` from `column` on to the sums + beta of what is there: anything, if beta is 0."""
+    width = min(stride, out.shape[1] - column)
     for i in range(out.shape[0]):
-        source, target = sums[i * LANES : i * LANES + width], out[i, column : column + width]
+        source, target = sums[i * stride : i * stride + width], out[i, column : column + width]
         if beta == Real(0.0):
             for j in range(width):
                 target[j] = source[j]
@@ -662,20 +667,21 @@ def put_sums(sums: Array, column: int, beta: Real, out: Array) -> None:
 
 
 @njit(**ORDERED)
-def put_sums_transposed(sums: Array, column: int, beta: Real, out: Array) -> None:
-    """Set out[column : column + LANES, :] = sums' + beta of what is there, which may be anything if beta is 0."""
+def put_sums_transposed(sums: Array, stride: int, column: int, beta: Real, out: Array) -> None:
+    """Set `stride` rows of `out` from `column` on to the sums' + beta of what is there: anything, if beta is 0."""
     square, (height, width) = aligned(LANES * LANES), out.shape
-    for i in range(0, width, LANES):
-        transpose_square(sums, i * LANES, LANES, square, 0, LANES)
-        count = min(LANES, width - i)
-        for n in range(min(LANES, height - column)):
-            source, target = square[n * LANES : n * LANES + count], out[column + n, i : i + count]
-            if beta == Real(0.0):
-                for m in range(count):
-                    target[m] = source[m]
-            else:
-                for m in range(count):
-                    target[m] = source[m] + beta * target[m]
+    for j in range(0, min(stride, height - column), LANES):
+        for i in range(0, width, LANES):
+            transpose_square(sums, i * stride + j, stride, square, 0, LANES)
+            count = min(LANES, width - i)
+            for n in range(min(LANES, height - column - j)):
+                source, target = square[n * LANES : n * LANES + count], out[column + j + n, i : i + count]
+                if beta == Real(0.0):
+                    for m in range(count):
+                        target[m] = source[m]
+                else:
+                    for m in range(count):
+                        target[m] = source[m] + beta * target[m]
 
 
 @njit(**ORDERED)
@@ -687,26 +693,32 @@ def sum_by_table(
     `numbers` are alpha (high - low), low / (high - low) and beta.
     """
     height, columns = b.shape[::-1] if read_transposed else b.shape
-    entries, factor, least = b.reshape(-1), numbers[0], numbers[1]
-    sums = aligned((words.shape[1] + LANES) * LANES)
-    panel, tables = aligned((WORD + LANES) * LANES), aligned(CODES * ENTRIES * LANES)
-    for column in range(0, columns, LANES):
+    entries, factor, least, beta = b.reshape(-1), numbers[0], numbers[1], numbers[2]
+    in_line = columns % LANES == 0 and b.ctypes.data % 64 == 0
+    in_place = not read_transposed and (in_line or b.size <= NEAR)
+    block = LANES if read_transposed else min(BLOCK, -(-columns // LANES) * LANES)
+    sums = aligned((words.shape[1] + LANES) * block)
+    panel, tables = aligned((WORD + LANES) * block), aligned(CODES * ENTRIES * LANES)
+    for column in range(0, columns, block):
         sums[:] = Real(0.0)
         for q in range(words.shape[0]):
             row, codes = q * WORD, -(-min(WORD, states - q * WORD) // STATES)
-            if not read_transposed and row + STATES * codes <= height and column + LANES <= columns:
-                fill_tables(entries, row * columns + column, columns, codes, factor, least, tables)
-            else:
+            direct = in_place and row + STATES * codes <= height and column + block <= columns
+            if not direct:
                 if read_transposed:
                     fill_panel_transposed(b, row, column, STATES * codes, panel)
                 else:
-                    fill_panel(b, row, column, STATES * codes, panel)
-                fill_tables(panel, 0, LANES, codes, factor, least, tables)
-            add_words(tables, words[q], codes, sums)
+                    fill_panel(b, row, column, STATES * codes, block, panel)
+            for first in range(0, min(block, columns - column), LANES):
+                if direct:
+                    fill_tables(entries, row * columns + column + first, columns, codes, factor, least, tables)
+                else:
+                    fill_tables(panel, first, block, codes, factor, least, tables)
+                add_words(tables, words[q], codes, sums, first, block)
         if write_transposed:
-            put_sums_transposed(sums, column, numbers[2], out)
+            put_sums_transposed(sums, block, column, beta, out)
         else:
-            put_sums(sums, column, numbers[2], out)
+            put_sums(sums, block, column, beta, out)
 
 
 # Of BLAS's time that a table may take to be chosen: products are measured one after another, with what they need in

@@ -95,7 +95,7 @@ _CHARACTER_HELP = {
     "\\": "a line goes on by itself inside brackets, and after or before an operator",
     "!": "the opposite of == is written !=",
     "%": "a share is written as a fraction: 0.1 for 10 %",
-    ".": "a dot stands in numbers only, as in 0.5",
+    ".": 'a dot stands in numbers, as in 0.5; the name of a file stands in double quotes: "data.npz"',
     "\u00a0": "this is a no-break space: put an ordinary one",
     "`": 'text stands in double quotes: "..."',
 }

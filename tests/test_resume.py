@@ -272,9 +272,8 @@ def test_state_json_tells_the_position(interrupted: Path) -> None:
 
 def test_a_run_keeps_what_decides_between_tables_and_blas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the machine on which it is resumed would decide otherwise."""
-    artifact = with_train(
-        RBM, "fit { epochs = 12, batch = 12, negative = cd(1) }"
-    )  # sums long enough to have two orders
+    # sums over enough cases to have two orders
+    artifact = with_train(RBM, "fit { epochs = 12, batch = 12, negative = cd(1) }")
     data = random_data(artifact, 12)
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "measured_costs", lambda _: ALWAYS)

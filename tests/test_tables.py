@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -19,6 +20,8 @@ from pgmdsl.compiler.emit import emit_kernels
 from pgmdsl.compiler.primitives import multiply, multiply_outer, multiply_transposed
 from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind, product_seconds, worth_a_table
 from pgmdsl.compiler.primitives_states import COSTS, multiply_by_blas, multiply_by_table, multiply_states, try_table
+from pgmdsl.compiler.primitives_tables import LANES, NEAR
+from pgmdsl.runtime import costs as measuring
 from pgmdsl.runtime.costs import ALWAYS, costs_from
 from pgmdsl.runtime.random import stream_key
 
@@ -97,6 +100,25 @@ def test_awkward_shapes(kind, levels):
 )
 def test_any_shape(kind, cases, rows, columns, levels, alpha, beta):
     check_product(kind, cases, rows, columns, levels, alpha, beta)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_where_a_matrix_begins_changes_no_bit(kind):
+    """Rows of a large matrix are read in place where they begin with lines of the cache, and else copied first."""
+    rows, columns, cases = (10, 1040, 1100) if kind.startswith("outer") else (1100, 1040, 10)
+    states, other, wanted = product(kind, cases, rows, columns, LEVELS[0])
+    assert other.size > NEAR
+    found = []
+    for begin in (0, 4):
+        room = np.zeros(other.size + 2 * LANES, np.float32)
+        start = -(room.ctypes.data // 4) % LANES + begin
+        moved = room[start : start + other.size].reshape(other.shape)
+        moved[:] = other
+        out = np.empty(wanted.shape, np.float32)
+        assert multiply_by_table(kind, states, moved, out, 1.0, 0.0, LEVELS[0])
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-3)
+        found.append(out)
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -183,6 +205,7 @@ def test_costs_are_measured_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PGMDSL_CACHE_DIR", str(tmp_path))
     costs = loaded(MODEL).costs
     assert set(costs) == set(get_args(Kind))
+    assert [table.least for table, _ in costs.values()] == [8] * len(costs)
     text = (tmp_path / "kernels" / "costs.json").read_text()
     assert loaded(MODEL).costs == costs
     assert (tmp_path / "kernels" / "costs.json").read_text() == text
@@ -190,6 +213,9 @@ def test_costs_are_measured_once_and_kept(tmp_path, monkeypatch):
     assert set(loaded(MODEL).costs) == set(get_args(Kind))
     assert (tmp_path / "kernels" / "costs.json").read_text().startswith("{")
     assert loaded(MODEL.replace("200", "20")).costs == {}
+    monkeypatch.setattr(measuring, "module_text", lambda _: "other tables")
+    loaded(MODEL)
+    assert len(json.loads((tmp_path / "kernels" / "costs.json").read_text())) == 2
 
 
 # --- the two paths ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32"
         "primitives_costs",
         "primitives_states",
     )
-    texts = [_text(name) for name in modules]
+    texts = [module_text(name) for name in modules]
     statements = [(text, node) for text in texts for node in ast.parse(text).body]
     imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     named = [(name, (text, node)) for text, node in statements for name in _defines(node)]
@@ -32,7 +32,8 @@ def embed_primitives(body: str, roots: tuple[str, ...], dtype: Literal["float32"
     return "\n".join(_imports(imports, needed)), _join(pieces)
 
 
-def _text(module: str) -> str:
+def module_text(module: str) -> str:
+    """The source of a module of the compiler."""
     return resources.files("pgmdsl.compiler").joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 

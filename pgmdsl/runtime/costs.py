@@ -6,6 +6,7 @@ run keeps those that it began with.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -16,10 +17,10 @@ from typing import Any, get_args
 
 import numpy as np
 
+from pgmdsl.compiler.emit_primitives import module_text
 from pgmdsl.compiler.primitives_costs import Cost, Costs, Kind
 from pgmdsl.runtime.blas import one_blas_thread
 from pgmdsl.runtime.cache import cache_directory, store
-from pgmdsl.version import VERSION
 
 SMALLEST = 32  # of the sizes of a weight, for which tables are thought of
 FEWEST = 2**14  # its entries
@@ -59,7 +60,7 @@ def _compiler() -> Any:
 
 
 def _machine() -> str:
-    """What the times depend on, in words: the processor, as code is made for it, and the BLAS libraries."""
+    """What the times depend on, in words: how tables are made, the processor as code is made for it, the BLAS."""
     import numba
     from llvmlite import binding
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
@@ -70,7 +71,7 @@ def _machine() -> str:
     libraries = sorted(f"{p['internal_api']} {p['version']} {p.get('architecture', '')}".strip() for p in pools)
     return ", ".join(
         [
-            f"pgmdsl {VERSION}",
+            f"tables {hashlib.sha256(module_text('primitives_tables').encode()).hexdigest()[:12]}",
             f"numba {numba.__version__}",
             f"{processor} {config.CPU_FEATURES or ''}".strip(),
             *libraries,

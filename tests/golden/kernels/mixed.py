@@ -599,27 +599,33 @@ equal_bits = vectorised(plain_equal_bits, typed_equal_bits, ORDERED)
 
 
 @njit(**ORDERED)
+def pack_word(entries: Array, start: int, count: int, low: Real, high: Real) -> tuple[np.uint64, bool]:
+    """The word of so many states from `start` on in the vector `entries`; whether all are `low` or `high`."""
+    word = known = np.uint64(0)
+    for k in range(0, count, LANES):
+        if start + k + LANES <= entries.size:
+            ones, zeros = equal_bits(entries, start + k, high), equal_bits(entries, start + k, low)
+            word |= ones << np.uint64(k)
+            known |= (ones | zeros) << np.uint64(k)
+            continue
+        for n in range(k, count):
+            state = entries[start + n]
+            word |= np.uint64(state == high) << np.uint64(n)
+            known |= np.uint64((state == high) | (state == low)) << np.uint64(n)
+    inside = (np.uint64(1) << np.uint64(count)) - np.uint64(1)
+    return word & inside, (known & inside) == inside
+
+
+@njit(**ORDERED)
 def pack_rows(a: Array, low: Real, high: Real, words: Words) -> bool:
     """Pack the states of each row of `a`; whether all are `low` or `high`, without which the words mean nothing."""
-    entries, width, strange = a.reshape(-1), a.shape[1], np.uint64(0)
+    entries, width, good = a.reshape(-1), a.shape[1], True
     for i in range(a.shape[0]):
         for q in range(words.shape[0]):
-            start, count = i * width + q * WORD, min(WORD, width - q * WORD)
-            word = known = np.uint64(0)
-            for k in range(0, count, LANES):
-                if start + k + LANES <= entries.size:
-                    ones, zeros = equal_bits(entries, start + k, high), equal_bits(entries, start + k, low)
-                    word |= ones << np.uint64(k)
-                    known |= (ones | zeros) << np.uint64(k)
-                else:
-                    for n in range(k, count):
-                        state = entries[start + n]
-                        word |= np.uint64(state == high) << np.uint64(n)
-                        known |= np.uint64((state == high) | (state == low)) << np.uint64(n)
-            inside = (np.uint64(1) << np.uint64(count)) - np.uint64(1)
-            words[q, i] = word & inside
-            strange |= inside & ~known
-        if strange:
+            count = min(WORD, width - q * WORD)
+            words[q, i], known = pack_word(entries, i * width + q * WORD, count, low, high)
+            good &= known
+        if not good:
             return False
     return True
 
